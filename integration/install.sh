@@ -1,0 +1,159 @@
+#!/bin/bash
+# Installs what the integration tests and the demo need on a Debian machine (as root), and keeps in one folder the
+# containerd, runc and crun of several Debian suites. Says nothing and needs no network when there is nothing to do.
+#
+#   integration/install.sh             install what is missing
+#   integration/install.sh --refresh   fetch the suites again: what they hold moves
+#
+# The folder is /var/cache/coaming-integration, or $COAMING_INTEGRATION_CACHE. It outlives checkouts and `cargo clean`.
+set -euo pipefail
+
+# Suite by suite: containerd 1.6, 1.7 and 2.x. Suites, never versions: a version's file leaves the archive when the next arrives.
+SUITES=(bookworm trixie sid)
+CACHE=${COAMING_INTEGRATION_CACHE:-/var/cache/coaming-integration}
+PACKAGES=(
+    build-essential pkg-config libseccomp-dev musl-tools # the build
+    containerd runc crun containernetworking-plugins     # the demo's node, and every world's CNI plugins
+    busybox-static                                       # images
+    iproute2 iptables util-linux                         # worlds
+    patchelf                                             # the suites' runtimes
+)
+
+main() {
+    [[ $EUID -eq 0 ]] || die "must run as root: it installs packages and writes $CACHE"
+    command -v apt-get >/dev/null || die "needs Debian's apt-get; on other systems install by hand: ${PACKAGES[*]}"
+    install_packages
+    install_rust_target
+    mkdir -p "$CACHE"
+    # One at a time: two test runs may start together.
+    exec 9>"$CACHE/lock"
+    flock 9
+    rm -rf "$CACHE"/partial.*
+    for suite in "${SUITES[@]}"; do
+        if [[ ${1-} == --refresh || ! -e $CACHE/$suite/versions ]]; then fetch_suite "$suite"; fi
+    done
+}
+
+install_packages() {
+    local missing=() package
+    for package in "${PACKAGES[@]}"; do
+        installed "$package" || missing+=("$package")
+    done
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    echo "installing ${missing[*]}"
+    quietly apt-get update -q
+    # policy-rc.d 101: the packages' own containerd must not be started; tests and demo start private ones.
+    local policy=/usr/sbin/policy-rc.d made=
+    if [[ ! -e $policy ]]; then
+        made=1
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    local status=0
+    DEBIAN_FRONTEND=noninteractive quietly apt-get install -q -y --no-install-recommends "${missing[@]}" || status=$?
+    [[ -z $made ]] || rm -f "$policy"
+    return "$status"
+}
+
+installed() {
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+# The launcher, the hook and the probe are static: they run inside images that hold no libc.
+install_rust_target() {
+    command -v rustup >/dev/null || die "rustup is not in PATH: install it first, the toolchain is pinned in rust-toolchain.toml"
+    local target=x86_64-unknown-linux-musl
+    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    rustup target list --installed 2>/dev/null | grep -qx "$target" || quietly rustup target add "$target"
+}
+
+# Leaves $CACHE/SUITE/{bin,lib,versions}, whole or not at all.
+fetch_suite() {
+    local suite=$1 partial
+    partial=$(mktemp -d "$CACHE/partial.XXXXXX")
+    mkdir -p "$partial"/{lists/partial,archives/partial,debs,root,tree/bin,tree/lib}
+    chmod 755 "$partial" "$partial"/*
+    suite_source "$suite" >"$partial/suite.list"
+    local apt=(apt-get -q -o "Dir::Etc::SourceList=$partial/suite.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$partial/lists"
+        -o "Dir::Cache=$partial" -o APT::Sandbox::User=root)
+    quietly "${apt[@]}" update || die "cannot read Debian's suite $suite; what was fetched before is untouched"
+
+    local package
+    for package in containerd runc crun; do
+        download "$suite" "$package" "${apt[@]}"
+        dpkg -x "$partial"/debs/"${package}"_*.deb "$partial/root"
+        dpkg-deb -W --showformat='${Package} ${Version}\n' "$partial"/debs/"${package}"_*.deb >>"$partial/tree/versions"
+    done
+    # Every library that the three name, and what those name, from the same suite: runc and crun of a newer suite need
+    # its glibc. A wrapper that calls ld.so would not do, since runc executes /proc/self/exe again.
+    for package in $(dependencies "$partial" containerd runc crun | sort -u); do
+        download "$suite" "$package" "${apt[@]}"
+        dpkg -x "$partial"/debs/"${package}"_*.deb "$partial/root"
+    done
+    find "$partial/root" -path '*/x86_64-linux-gnu/*' -maxdepth 4 -name '*.so*' -exec cp -a -t "$partial/tree/lib" {} +
+    local name
+    for name in containerd ctr containerd-shim-runc-v2 runc crun; do
+        cp "$(find "$partial/root/usr/bin" "$partial/root/usr/sbin" -name "$name" -type f | head -n1)" "$partial/tree/bin/"
+        patch_binary "$partial/tree/bin/$name" "$CACHE/$suite/lib"
+    done
+    rm -rf "${CACHE:?}/$suite"
+    mv "$partial/tree" "$CACHE/$suite"
+    rm -rf "$partial"
+    for name in containerd runc crun; do
+        "$CACHE/$suite/bin/$name" --version >/dev/null || { rm -f "$CACHE/$suite/versions"; die "$name of $suite does not run here"; }
+    done
+    sed "s|^|$suite: |" "$CACHE/$suite/versions"
+}
+
+# The machine's own Debian mirror with another suite, held against Debian's own keys.
+suite_source() {
+    local mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    mirror=$(debian_mirror)
+    if [[ -z $mirror ]]; then # apt knows the origin of a source only once its lists were fetched
+        quietly apt-get update -q
+        mirror=$(debian_mirror)
+    fi
+    [[ -n $mirror ]] || die "this machine's apt sources name no Debian archive to take suite $1 from"
+    echo "deb [signed-by=$keys] $mirror $1 main"
+}
+
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | sort -u | head -n1
+}
+
+download() {
+    local suite=$1 package=$2
+    shift 2
+    (cd "$partial/debs" && quietly "$@" download "$package/$suite") ||
+        die "Debian's suite $suite has no $package to download now; run again later, what was fetched before is untouched"
+}
+
+# Names of the shared library packages that the packages depend on, in the suite, transitively.
+dependencies() {
+    local partial=$1
+    shift
+    apt-cache -o "Dir::Etc::SourceList=$partial/suite.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$partial/lists" -o "Dir::Cache=$partial" \
+        depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$@" |
+        awk '/^ .*Depends: lib/ { print $NF }' | grep -vE '^<|^libc-bin|^libpam|^libdebconf'
+}
+
+patch_binary() {
+    local binary=$1 lib=$2
+    patchelf --print-interpreter "$binary" >/dev/null 2>&1 || return 0 # static
+    patchelf --set-interpreter "$lib/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$lib" "$binary"
+}
+
+# Runs a command and shows what it said only when it failed.
+quietly() {
+    local said status=0
+    said=$("$@" 2>&1) || status=$?
+    [[ $status -eq 0 ]] || printf '%s\n' "$said" >&2
+    return "$status"
+}
+
+die() {
+    echo "integration/install.sh: $*" >&2
+    exit 1
+}
+
+main "$@"

@@ -1,0 +1,91 @@
+//! Builds this workspace's own programs once per test process and says where they are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::{Error, output};
+
+const MUSL: &str = "x86_64-unknown-linux-musl";
+
+/// coaming's own programs, as released.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// The OCI runtime wrapper; installed under one name per runtime.
+    pub wrapper: PathBuf,
+    /// The command line tool.
+    pub cli: PathBuf,
+    /// The launcher, static.
+    pub launcher: PathBuf,
+    /// The OCI hook, static.
+    pub hook: PathBuf,
+}
+
+/// coaming's own programs.
+///
+/// # Errors
+/// When cargo cannot build them; the error holds what it said.
+pub fn binaries() -> Result<&'static Binaries, Error> {
+    static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
+    once(&BUILT, || {
+        let native = build(&["coaming-shim", "coaming-cli"], None)?;
+        let fixed = build(&["coaming-hooks"], Some(MUSL))?;
+        Ok(Binaries {
+            wrapper: find(&native, "coaming-runc")?,
+            cli: find(&native, "coaming")?,
+            launcher: find(&fixed, "coaming-init")?,
+            hook: find(&fixed, "coaming-hook")?,
+        })
+    })
+}
+
+/// The static probe that attempts forbidden things from inside a container.
+///
+/// # Errors
+/// As [`binaries`].
+pub fn probe() -> Result<&'static Path, Error> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILT, || find(&build(&["coaming-probe"], Some(MUSL))?, "probe")).map(PathBuf::as_path)
+}
+
+/// The static reaping PID 1 of worlds and sandboxes.
+pub(crate) fn reaper() -> Result<&'static Path, Error> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILT, || find(&build(&["coaming-reaper"], Some(MUSL))?, "reaper")).map(PathBuf::as_path)
+}
+
+fn once<T>(
+    cell: &'static OnceLock<Result<T, String>>,
+    build: impl FnOnce() -> Result<T, Error>,
+) -> Result<&'static T, Error> {
+    cell.get_or_init(|| build().map_err(|error| error.to_string())).as_ref().map_err(|why| Error::Unavailable(why.clone()))
+}
+
+/// Builds packages for release and returns the executables that cargo names.
+fn build(packages: &[&str], target: Option<&str>) -> Result<Vec<PathBuf>, Error> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["build", "--release", "--locked", "--quiet", "--message-format=json-render-diagnostics", "--bins"])
+        .args(packages.iter().flat_map(|package| ["-p", package]));
+    if let Some(target) = target {
+        command.args(["--target", target]);
+    }
+    let shown = format!("cargo build --release -p {}", packages.join(" -p "));
+    let said = output::run(&mut command, b"")?.ok(&shown)?.stdout;
+    Ok(said
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| message.get("executable").and_then(Value::as_str).map(PathBuf::from))
+        .collect())
+}
+
+fn find(executables: &[PathBuf], name: &str) -> Result<PathBuf, Error> {
+    executables
+        .iter()
+        .find(|path| path.file_name().is_some_and(|found| found == name))
+        .cloned()
+        .ok_or_else(|| Error::Unavailable(format!("cargo built no program named {name}, only {executables:?}")))
+}

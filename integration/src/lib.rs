@@ -1,0 +1,45 @@
+//! Drives real containerd, runc and crun, each in a private world of its own, for tests and the demo.
+//!
+//! A [`World`] is a set of fresh namespaces with memory-backed `/run`, `/etc`, `/var/lib` and a bridge; everything in it
+//! dies with its value. A [`Node`] is a containerd of a given version in such a world. It is driven with [`Ctr`] or, as
+//! the kubelet would, with [`Cri`]. [`BareRuntime`] runs a bundle under runc or crun without containerd.
+//!
+//! ```no_run
+//! use coaming_integration::{Containerd, Node, NodeConfig, Run, Runtime, Suite, images};
+//!
+//! # fn main() -> Result<(), coaming_integration::Error> {
+//! let node = Node::start(NodeConfig::new(Containerd::V1_6, Runtime::Runc(Suite::Bookworm)))?;
+//! let output = node.ctr().run(&Run::new(images::BUSYBOX, "hello").args(["echo", "hello"]))?;
+//! assert_eq!(output.stdout, "hello\n");
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod binaries;
+mod bundle;
+pub mod cri;
+mod ctr;
+mod error;
+pub mod images;
+pub mod leftovers;
+mod node;
+mod oci_layout;
+mod output;
+mod readiness;
+mod runtime;
+mod shared;
+mod stream;
+mod versions;
+mod world;
+
+pub use bundle::{Bundle, default_spec};
+pub use cri::Cri;
+pub use ctr::{Ctr, Exec, Run};
+pub use error::Error;
+pub use node::{Handler, Node, NodeConfig};
+pub use output::Output;
+pub use readiness::can_run;
+pub use runtime::BareRuntime;
+pub use shared::shared;
+pub use versions::{Containerd, PAIRS, Runtime, Suite};
+pub use world::World;

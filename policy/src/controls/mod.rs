@@ -1,0 +1,145 @@
+//! The controls: one file each, each a bounded lattice with three verbs.
+//!
+//! `meet` is the strictest of two rules, `tighten` says what must change for a request to be within
+//! a rule, and `verify` holds what the kernel reports of the running process against it. Adding a
+//! control is adding a file, a line in [`for_each_control!`](crate::for_each_control) and rows in
+//! the spec's table.
+
+pub mod capabilities;
+pub mod masked_paths;
+pub mod no_new_privileges;
+
+#[cfg(test)]
+pub(crate) mod laws;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::facts::Facts;
+use crate::proc::Seen;
+use crate::spec::edit::Edit;
+
+/// One control's rule, as one policy states it or as several combine to it.
+///
+/// The order of rules is given by [`Rule::meet`]: `a` is at least as strict as `b` when
+/// `a.meet(b) == a`. It is commutative, associative and idempotent, and [`Rule::top`] is its unit;
+/// `controls/laws.rs` holds every control to that.
+pub trait Rule: Clone + PartialEq + Debug + Serialize + DeserializeOwned {
+    /// The control's name: the field of a policy's `spec`.
+    const CONTROL: &'static str;
+    /// What it applies to.
+    const SCOPE: Scope;
+
+    /// The rule that asks nothing.
+    fn top() -> Self;
+
+    /// The strictest of two: allows what both allow.
+    fn meet(&self, other: &Self) -> Self;
+
+    /// Whether this node can enforce the rule.
+    fn support(&self, _node: &Node) -> Support<Self> {
+        Support::Full
+    }
+
+    /// What must change for the request to be within the rule; nothing when it already is.
+    ///
+    /// Applying every remedy leaves a request for which this returns nothing, and which asks for no
+    /// more than before in any field.
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding>;
+
+    /// Where the running process is wider than the rule. What the kernel does not tell of a process
+    /// is not judged here.
+    fn verify(&self, seen: &Seen) -> Vec<Mismatch>;
+}
+
+/// Whether a control concerns each process, or the container as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Applies to the container's first process and to every exec.
+    Process,
+    /// Settled when the container is created.
+    Container,
+}
+
+/// What a node can give of a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Support<R> {
+    /// All of it.
+    Full,
+    /// Less: `rule` is what remains, `lost` says what does not, in words for the operator.
+    Partial {
+        /// The enforceable part.
+        rule: R,
+        /// What the node cannot give, and why.
+        lost: String,
+    },
+}
+
+/// The request, as a control sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The container's spec; for an exec, its `process` and the container's seccomp section alone.
+    pub spec: &'a Value,
+    /// What is known of the container.
+    pub facts: &'a Facts,
+    /// What is known of the node.
+    pub node: &'a Node,
+    /// The bounding set that the container was created with, for an exec; `None` where the
+    /// request's own is the container's.
+    pub bounding: Option<&'a [String]>,
+}
+
+/// What is known of the node, gathered by whoever asks for a decision.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Node {
+    /// Landlock's ABI version; 0 where the kernel has none.
+    pub landlock_abi: u32,
+    /// The active security modules, as `/sys/kernel/security/lsm` names them.
+    pub lsms: Vec<String>,
+    /// The kernel's version, major and minor.
+    pub kernel: (u32, u32),
+    /// For each path that the spec joins a namespace by: what is behind it.
+    pub joins: BTreeMap<String, Joined>,
+    /// SHA-256, in lower-case hex, of each hook binary that the spec names and that is a regular
+    /// file which only root can write.
+    pub hook_digests: BTreeMap<String, String>,
+}
+
+/// What a namespace path in a spec leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    /// The host's own namespace of that type.
+    Host,
+    /// Another container's or the pod's.
+    Other,
+    /// It could not be told; taken for the host's.
+    Unknown,
+}
+
+/// One thing in the request that is wider than a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The field, as a place in the spec (`process.capabilities.bounding`).
+    pub field: String,
+    /// What was asked; null where the field is absent.
+    pub asked: Value,
+    /// What the rule allows, in words.
+    pub allowed: String,
+    /// The edits that bring the request within the rule; `None` where nothing but refusing does.
+    pub remedy: Option<Vec<Edit>>,
+}
+
+/// One thing in which a running process is wider than a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// What was looked at (`CapBnd`).
+    pub what: String,
+    /// What the kernel reports.
+    pub found: String,
+    /// What the rule allows.
+    pub allowed: String,
+}

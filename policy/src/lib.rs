@@ -1,0 +1,13 @@
+//! The floor and its algebra: what a container may do, decided from what it asks.
+//!
+//! Data flows one way: a request (the OCI spec and the door it came by) and what is known of it
+//! ([`facts`]) meet the floor (policy [`document`]s composed by [`controls`]) and give a verdict.
+//! Nothing here starts a process, opens a socket or holds a lock; reading a directory of policy is
+//! the only I/O, in one module.
+
+pub mod controls;
+pub mod facts;
+pub mod json;
+pub mod proc;
+pub mod spec;
+pub mod suggest;

@@ -1,0 +1,155 @@
+//! Names and numbers of syscalls, as the linked libseccomp knows them.
+
+use libseccomp::ScmpSyscall;
+
+use super::Arch;
+
+/// How far above its base an architecture's numbers are looked at. The kernel is at 470 (Linux 6.17).
+pub(super) const SPAN: u32 = 640;
+
+/// Sub-calls of the multiplexer `socketcall` (linux/net.h).
+pub(super) const SOCKETCALL: &[(u64, &str)] = &[
+    (1, "socket"),
+    (2, "bind"),
+    (3, "connect"),
+    (4, "listen"),
+    (5, "accept"),
+    (6, "getsockname"),
+    (7, "getpeername"),
+    (8, "socketpair"),
+    (9, "send"),
+    (10, "recv"),
+    (11, "sendto"),
+    (12, "recvfrom"),
+    (13, "shutdown"),
+    (14, "setsockopt"),
+    (15, "getsockopt"),
+    (16, "sendmsg"),
+    (17, "recvmsg"),
+    (18, "accept4"),
+    (19, "recvmmsg"),
+    (20, "sendmmsg"),
+];
+
+/// Sub-calls of the multiplexer `ipc` (linux/ipc.h).
+pub(super) const IPC: &[(u64, &str)] = &[
+    (1, "semop"),
+    (2, "semget"),
+    (3, "semctl"),
+    (4, "semtimedop"),
+    (11, "msgsnd"),
+    (12, "msgrcv"),
+    (13, "msgget"),
+    (14, "msgctl"),
+    (21, "shmat"),
+    (22, "shmdt"),
+    (23, "shmget"),
+    (24, "shmctl"),
+];
+
+/// A multiplexing syscall: its name, the bits of its first argument that select, and its sub-calls.
+pub(super) struct Multiplexer {
+    pub(super) name: &'static str,
+    /// `ipc` carries a version in the upper bits (ipc/syscall.c), `socketcall` takes an int (net/socket.c).
+    pub(super) selector: u64,
+    pub(super) calls: &'static [(u64, &'static str)],
+}
+
+pub(super) const MULTIPLEXERS: [Multiplexer; 2] = [
+    Multiplexer { name: "socketcall", selector: 0xffff_ffff, calls: SOCKETCALL },
+    Multiplexer { name: "ipc", selector: 0xffff, calls: IPC },
+];
+
+/// The number of `name` on `arch`; `None` when the architecture lacks it or libseccomp does not know it.
+pub(super) fn number(name: &str, arch: Arch) -> Option<u32> {
+    let call = ScmpSyscall::from_name_by_arch(name, arch.scmp()).ok()?;
+    u32::try_from(call.as_raw_syscall()).ok()
+}
+
+/// The name of number `nr` on `arch`.
+pub(super) fn name(nr: u32, arch: Arch) -> Option<String> {
+    let call = ScmpSyscall::from_raw_syscall(i32::try_from(nr).ok()?);
+    call.get_name_by_arch(arch.scmp()).ok()
+}
+
+/// The call as libseccomp rules want it: a native number, or a pseudo number for calls of other architectures.
+pub(super) fn rule_number(name: &str) -> Option<ScmpSyscall> {
+    ScmpSyscall::from_name(name).ok().filter(|call| !call.is_error())
+}
+
+/// True when the linked libseccomp knows the name, on this or another architecture.
+pub fn is_known(name: &str) -> bool {
+    rule_number(name).is_some()
+}
+
+/// All names known on `arch`, with their numbers.
+pub(super) fn all(arch: Arch) -> impl Iterator<Item = (u32, String)> {
+    (arch.base()..arch.base() + SPAN).filter_map(move |nr| Some((nr, name(nr, arch)?)))
+}
+
+/// The known name nearest to `unknown`, if one is near.
+pub fn suggest(unknown: &str) -> Option<String> {
+    [Arch::native(), Arch::X86, Arch::Arm]
+        .into_iter()
+        .flat_map(all)
+        .map(|(_, name)| (distance(unknown, &name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 5)
+        .map(|(_, name)| name)
+}
+
+/// `; did you mean "x"?`, or nothing.
+pub(super) fn hint(unknown: &str) -> String {
+    match suggest(unknown) {
+        Some(name) => format!("; did you mean {name:?}?"),
+        None => "; remove it, or update libseccomp if the kernel really has it".to_owned(),
+    }
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut previous = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(b.chars()) {
+            let next = (previous + usize::from(x != y)).min(*cell + 1).min(left + 1);
+            previous = std::mem::replace(cell, next);
+            left = next;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_by_architecture() {
+        assert_eq!(number("read", Arch::X86_64), Some(0));
+        assert_eq!(number("socketcall", Arch::X86), Some(102));
+        assert_eq!(number("socketcall", Arch::X86_64), None);
+        assert!(is_known("socketcall") && !is_known("socketcal"));
+        assert_eq!(name(0x4000_0000, Arch::X32).as_deref(), Some("read"));
+    }
+
+    #[test]
+    fn a_near_miss_gets_a_suggestion() {
+        assert_eq!(suggest("unshar").as_deref(), Some("unshare"));
+        assert_eq!(suggest("io_uring_setpu").as_deref(), Some("io_uring_setup"));
+        assert_eq!(suggest("frobnicate_everything"), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn every_subcall_is_a_known_name() {
+        for multiplexer in &MULTIPLEXERS {
+            assert!(number(multiplexer.name, Arch::X86).is_some());
+            assert!(multiplexer.calls.iter().all(|(_, name)| is_known(name)));
+        }
+    }
+}
