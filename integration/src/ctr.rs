@@ -108,11 +108,12 @@ impl<'a> Ctr<'a> {
 
     fn call(&self, args: &[OsString], stdin: &[u8], tty: bool) -> Result<Output, Error> {
         let ctr = self.node.config().containerd.suite().programs().join("ctr");
-        let mut line: Vec<OsString> = vec![ctr.into(), "--namespace".into(), self.namespace.into()];
+        let mut line: Vec<OsString> = vec!["--namespace".into(), self.namespace.into()];
         line.extend(args.iter().cloned());
         if !tty {
-            return output::run(self.node.world().command(&line[0]).args(line.iter().skip(1)), stdin);
+            return output::run(self.node.world().command("env").arg(QUIET).arg(ctr).args(line), stdin);
         }
+        line.splice(0..0, ["env".into(), QUIET.into(), ctr.into()]);
         // ctr wants a terminal of its own for --tty; script(1) gives it one. What it types arrives in the output as well.
         let line = line.iter().map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ");
         output::run(self.node.world().command("script").args(["-qefc", &line, "/dev/null"]), stdin)
@@ -154,14 +155,14 @@ impl Run {
         self
     }
 
-    /// With this standard input.
+    /// With this standard input, which does not end: `ctr run` never closes it (1.6 to 2.1).
     #[must_use]
     pub fn stdin(mut self, stdin: impl Into<Vec<u8>>) -> Run {
         self.stdin = stdin.into();
         self
     }
 
-    /// On a terminal: both outputs come as standard output, lines end with CR LF.
+    /// On a terminal: both outputs come as standard output, with carriage returns and an echo of the input.
     #[must_use]
     pub fn tty(mut self) -> Run {
         self.tty = true;
@@ -200,7 +201,7 @@ impl Exec {
         self
     }
 
-    /// With this standard input.
+    /// With this standard input, to its end.
     #[must_use]
     pub fn stdin(mut self, stdin: impl Into<Vec<u8>>) -> Exec {
         self.stdin = stdin.into();
@@ -214,6 +215,9 @@ impl Exec {
         self
     }
 }
+
+/// ctr of containerd 2.x warns of the daemon's deprecated settings, on the standard error of whatever it runs.
+const QUIET: &str = "CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1";
 
 fn unique() -> u32 {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);

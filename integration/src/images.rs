@@ -36,8 +36,12 @@ pub fn tar() -> Result<&'static Path, Error> {
 }
 
 /// The files of [`PROBE`] as one tar: a root file system for bundles.
-pub(crate) fn rootfs() -> Result<Vec<u8>, Error> {
-    oci_layout::layer(&probe_files()?).map_err(Error::io("make", "a root file system"))
+pub(crate) fn rootfs() -> Result<&'static [u8], Error> {
+    static MADE: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
+    let make = || oci_layout::layer(&probe_files()?).map_err(Error::io("make", "a root file system"));
+    MADE.get_or_init(|| make().map_err(|error| error.to_string()))
+        .as_deref()
+        .map_err(|why| Error::Unavailable(why.clone()))
 }
 
 fn make() -> Result<PathBuf, Error> {

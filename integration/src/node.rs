@@ -197,7 +197,7 @@ sandbox = "{pause}"
 [{runtime}]
 restrict_oom_score_adj = {RESTRICT_OOM}
 [{runtime}.cni]
-bin_dir = "/usr/lib/cni"
+bin_dirs = ["/usr/lib/cni"]
 conf_dir = "/etc/cni/net.d"
 [{runtime}.containerd]
 default_runtime_name = "{default}"

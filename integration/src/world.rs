@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Error, Output, binaries, output};
+use crate::{Error, Output, binaries, leftovers, output};
 
 /// What a command in a world may take at most, in seconds. A container that hangs must not hang the tests.
-const COMMAND_LIMIT: &str = "180";
+const COMMAND_LIMIT: &str = "120";
 
 const PROGRAMS: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -70,8 +70,8 @@ impl World {
         self.pid
     }
 
-    /// Where the host sees a path of the world. Absolute symbolic links on the way lead into the host: use paths that
-    /// have none.
+    /// Where the host sees a path of the world. Absolute symbolic links on the way lead into the host, and so does
+    /// canonicalising it: use it as it is, for paths without links.
     pub fn path(&self, inside: impl AsRef<Path>) -> PathBuf {
         let inside = inside.as_ref();
         Path::new("/proc").join(self.pid.to_string()).join("root").join(inside.strip_prefix("/").unwrap_or(inside))
@@ -86,7 +86,7 @@ impl World {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent.display()))?;
         }
-        let shown = path.display();
+        let shown = path.display().to_string();
         // A new file each time: an executable that runs cannot be written to, and hard links must not follow.
         let _ = fs::remove_file(&path);
         let mut file = OpenOptions::new()
@@ -94,9 +94,9 @@ impl World {
             .create_new(true)
             .mode(mode)
             .open(&path)
-            .map_err(Error::io("create", shown))?;
-        file.write_all(contents.as_ref()).map_err(Error::io("write", shown))?;
-        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(Error::io("chmod", shown))
+            .map_err(Error::io("create", &shown))?;
+        file.write_all(contents.as_ref()).map_err(Error::io("write", &shown))?;
+        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(Error::io("chmod", &shown))
     }
 
     /// Copies a file of the host into the world, under `mode`.
@@ -137,7 +137,7 @@ impl World {
         Ok(())
     }
 
-    /// A command that runs in the world with an empty environment but for `PATH`, and is killed after three minutes.
+    /// A command that runs in the world with an empty environment but for `PATH`, and is killed after two minutes.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = self.enter();
         command.args(["timeout", "--foreground", "--kill-after=5", COMMAND_LIMIT]).arg(program.as_ref());
@@ -186,8 +186,7 @@ impl World {
         let mut command = Command::new("nsenter");
         command
             .args(["--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--target", &self.pid.to_string()])
-            .args(["--", "env", "-i", PROGRAMS])
-            .env_remove("LD_PRELOAD");
+            .args(["--", "env", "-i", PROGRAMS, &format!("{}={}", leftovers::MARK, self.name)]);
         command
     }
 }

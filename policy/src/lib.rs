@@ -9,5 +9,6 @@ pub mod controls;
 pub mod facts;
 pub mod json;
 pub mod proc;
+pub mod seccomp;
 pub mod spec;
 pub mod suggest;

@@ -1,18 +1,20 @@
 //! A bundle directory, read and rewritten without trusting its path.
 //!
-//! containerd's bundles are 0700 and root's; Docker's and Podman's are the daemon's. A bundle that somebody
-//! else can write could change between the judgement and the runtime's reading of it: refused.
-//! config.json is rewritten in place, by a temporary file and a rename: runc keeps the bundle's path as a
-//! label, and containerd keeps files of its own beside config.json, so another directory would not do.
+//! containerd's bundles are 0700 and root's; Docker's and Podman's are the daemon's. A bundle that
+//! somebody else can write could change between the judgement and the runtime's reading of it:
+//! refused. config.json is rewritten in place, by a temporary file and a rename: runc keeps the
+//! bundle's path as a label, and containerd keeps files of its own beside config.json, so another
+//! directory would not do.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlink, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 use thiserror::Error;
 
@@ -94,12 +96,12 @@ pub struct Bundle {
 pub struct Config {
     /// The bytes, at most [`MAX_CONFIG`].
     pub bytes: Vec<u8>,
-    stat: FileStat,
+    meta: Metadata,
 }
 
 impl Bundle {
-    /// Opens the directory (`None`: the working directory), which root or `trusted` must own, and which
-    /// nobody else may be able to change or to move away.
+    /// Opens the directory (`None`: the working directory), which root or `trusted` must own, and
+    /// which nobody else may be able to change or to move away.
     pub fn open(path: Option<&Path>, trusted: Uid) -> Result<Self, BundleError> {
         let asked = path.unwrap_or(Path::new("."));
         let failed = |source| BundleError::Open {
@@ -127,40 +129,43 @@ impl Bundle {
     /// Reads config.json, once and whole.
     pub fn read_config(&self) -> Result<Config, BundleError> {
         let path = self.config_path();
-        // One component, not followed: what openat2's RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS give, on
-        // kernels before 5.6 too. O_NONBLOCK: a FIFO must not keep us waiting.
+        // One component, not followed: what openat2's RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS give,
+        // on kernels before 5.6 too. O_NONBLOCK: a FIFO must not keep us waiting.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let fd = openat(&self.dir, CONFIG, flags, Mode::empty())
+        let file = openat(&self.dir, CONFIG, flags, Mode::empty())
+            .map(File::from)
             .map_err(|errno| self.failed("opening", errno))?;
-        let stat = fstat(&fd).map_err(|errno| self.failed("examining", errno))?;
-        if file_type(&stat) != SFlag::S_IFREG {
+        let meta = file
+            .metadata()
+            .map_err(|source| self.failed("examining", source))?;
+        if !meta.is_file() {
             return Err(BundleError::NotRegular { path });
         }
-        if let Some(why) = ownership::exposed(stat.st_uid, stat.st_mode, self.trusted) {
+        if let Some(why) = ownership::exposed(meta.uid(), meta.mode(), self.trusted) {
             return Err(BundleError::Exposed { path, why });
         }
-        if stat.st_nlink != 1 {
+        if meta.nlink() != 1 {
             return Err(BundleError::Linked {
                 path,
-                links: u64::from(stat.st_nlink),
+                links: meta.nlink(),
             });
         }
-        if usize::try_from(stat.st_size).is_ok_and(|size| size > MAX_CONFIG) {
+        if meta.len() > MAX_CONFIG as u64 {
             return Err(BundleError::TooLarge { path });
         }
         let mut bytes = Vec::new();
-        File::from(fd)
-            .take(MAX_CONFIG as u64 + 1)
+        file.take(MAX_CONFIG as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(|source| self.failed("reading", source))?;
         if bytes.len() > MAX_CONFIG {
             return Err(BundleError::TooLarge { path });
         }
-        Ok(Config { bytes, stat })
+        Ok(Config { bytes, meta })
     }
 
-    /// Puts `bytes` in config.json's place, with the owner and mode of the one that was read. Either the old
-    /// or the new file is there at every moment, also after a crash; on failure nothing else is left.
+    /// Puts `bytes` in config.json's place, with the owner and mode of the one that was read.
+    /// Either the old or the new file is there at every moment, also after a crash; on failure
+    /// nothing else is left.
     pub fn replace_config(&self, read: &Config, bytes: &[u8]) -> Result<(), BundleError> {
         if bytes.len() > MAX_CONFIG {
             return Err(BundleError::TooLarge {
@@ -172,13 +177,14 @@ impl Bundle {
         file.write_all(bytes)
             .map_err(|source| self.failed("writing the new", source))?;
         let owner = (
-            Uid::from_raw(read.stat.st_uid),
-            Gid::from_raw(read.stat.st_gid),
+            Uid::from_raw(read.meta.uid()),
+            Gid::from_raw(read.meta.gid()),
         );
         fchown(file, Some(owner.0), Some(owner.1))
             .map_err(|errno| self.failed("setting the owner of the new", errno))?;
-        // After the owner: chown clears set-id bits, and a mode must not be open to the wrong owner.
-        fchmod(file, Mode::from_bits_truncate(read.stat.st_mode))
+        // After the owner: chown clears set-id bits, and a mode must not be open to the wrong
+        // owner.
+        fchmod(file, Mode::from_bits_truncate(read.meta.mode()))
             .map_err(|errno| self.failed("setting the mode of the new", errno))?;
         file.sync_all()
             .map_err(|source| self.failed("syncing the new", source))?;
@@ -190,10 +196,10 @@ impl Bundle {
     fn check_unchanged(&self, read: &Config) -> Result<(), BundleError> {
         let now = fstatat(&self.dir, CONFIG, AtFlags::AT_SYMLINK_NOFOLLOW)
             .map_err(|errno| self.failed("examining", errno))?;
-        let same = now.st_dev == read.stat.st_dev
-            && now.st_ino == read.stat.st_ino
-            && now.st_size == read.stat.st_size
-            && (now.st_mtime, now.st_mtime_nsec) == (read.stat.st_mtime, read.stat.st_mtime_nsec);
+        let then = &read.meta;
+        let same = (now.st_dev, now.st_ino, now.st_size as u64)
+            == (then.dev(), then.ino(), then.len())
+            && (now.st_mtime, now.st_mtime_nsec) == (then.mtime(), then.mtime_nsec());
         if same {
             Ok(())
         } else {
@@ -236,21 +242,26 @@ struct Temporary<'a> {
 
 impl<'a> Temporary<'a> {
     fn create(bundle: &'a Bundle) -> Result<Self, BundleError> {
-        // One process rewrites one bundle once; O_EXCL takes care of anything else of that name.
         let name = format!(".{CONFIG}.coaming-{}", std::process::id());
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(
-            &bundle.dir,
-            name.as_str(),
-            flags,
-            Mode::S_IRUSR | Mode::S_IWUSR,
-        )
-        .map_err(|errno| bundle.failed("creating a new file beside", errno))?;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let create = || openat(&bundle.dir, name.as_str(), flags, mode);
+        let fd = create()
+            .or_else(|errno| match errno {
+                // Ours alone, by the pid: a process of that pid was killed here before us.
+                Errno::EEXIST => {
+                    unlinkat(&bundle.dir, name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+                    create()
+                }
+                other => Err(other),
+            })
+            .map_err(|errno| bundle.failed("creating a new file beside", errno))?;
+        let file = fd.into();
         Ok(Self {
             bundle,
             name,
-            file: fd.into(),
+            file,
             placed: false,
         })
     }
@@ -277,14 +288,10 @@ impl Drop for Temporary<'_> {
     }
 }
 
-fn file_type(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use nix::unistd::{geteuid, mkfifo};
     use tempfile::TempDir;

@@ -1,8 +1,8 @@
 //! What `exec` without `--process` would have run: the OCI `process` object that the runtime builds
 //! from the container's own process and the flags.
 //!
-//! The runtime is never left to build it: its result could not be judged. [`requested`] builds it, the
-//! gate holds it to the floor, and the runtime is given the outcome as `--process`.
+//! The runtime is never left to build it: its result could not be judged. [`requested`] builds it,
+//! the gate holds it to the floor, and the runtime is given the outcome as `--process`.
 //!
 //! The runtimes differ (runc `exec.go` `getProcess`; crun `exec.c` and `container.c`
 //! `libcrun_container_exec_with_options`):
@@ -11,16 +11,19 @@
 //! |---|---|---|
 //! | base | the whole process of config.json | an empty process; what is absent below is filled in |
 //! | cwd | the container's | `/` |
-//! | user | flags over the container's, field by field | `--user` replaces all of it (gid 0, no groups) |
+//! | user | flags over the container's, field by field | the container's; `--user` replaces all of it (gid 0, no groups) |
 //! | groups | `--additional-gids` appended | no such flag |
 //! | capabilities | `--cap` appended to the container's sets | `--cap` replaces all sets |
 //! | noNewPrivileges | the container's unless the flag is given | **off** unless the flag is given |
-//! | env | appended | appended (before 1.9, `--env` replaced it) |
+//! | env | appended | appended |
 //! | rlimits, scheduler, ... | the container's | none |
 //! | labels | the container's unless given | the same |
 //!
-//! runc adds `--cap` to the ambient set always up to 1.1, and from 1.2 only when the container has an
-//! inheritable set (without it the kernel refuses to raise them, capabilities(7)). The later rule is used.
+//! Between versions, the later behaviour is followed, which in each case asks for no more
+//! privilege: runc before 1.2 adds `--cap` to the ambient set even when the container has no
+//! inheritable one (the kernel then refuses to raise them, capabilities(7)); crun before 1.17 runs
+//! as root where `--user` is not given, whoever the container's user is; crun before 1.28 lets
+//! `--env` replace the container's environment.
 
 use std::ffi::{OsStr, OsString};
 

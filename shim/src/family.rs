@@ -9,3 +9,12 @@ pub enum Family {
     /// containers/crun, 1.8 on.
     Crun,
 }
+
+impl Family {
+    /// The family of a runtime, by the name of its binary: crun and what is linked to it tell their
+    /// handlers apart by that name too (crun src/crun.c).
+    pub fn of(runtime: &std::path::Path) -> Family {
+        let name = runtime.file_name().unwrap_or_default().to_string_lossy();
+        if name.contains("crun") || name == "krun" { Family::Crun } else { Family::Runc }
+    }
+}

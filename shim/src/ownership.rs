@@ -20,9 +20,9 @@ pub(crate) fn exposed(owner: u32, mode: u32, trusted: Uid) -> Option<String> {
         .then(|| format!("its mode {:04o} lets group or others write", mode & 0o7777))
 }
 
-/// The same for every directory above `resolved`, an absolute path without symlinks: who can rename an
-/// ancestor can put another object in its place. In a sticky directory such as /tmp only
-/// the owner of an entry may rename it (inode(7)), and every entry's owner is checked.
+/// The same for every directory above `resolved`, an absolute path without symlinks: who can rename
+/// an ancestor can put another object in its place. In a sticky directory such as /tmp only the
+/// owner of an entry may rename it (inode(7)), and every entry's owner is checked.
 pub(crate) fn exposed_ancestor(resolved: &Path, trusted: Uid) -> Option<String> {
     resolved.ancestors().skip(1).find_map(|dir| {
         let meta = match fs::symlink_metadata(dir) {

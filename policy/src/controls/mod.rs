@@ -5,20 +5,45 @@
 //! control is adding a file, a line in [`for_each_control!`](crate::for_each_control) and rows in
 //! the spec's table.
 
+pub mod allow_list;
+pub mod annotations;
+pub mod app_armor;
 pub mod capabilities;
+pub mod devices;
+pub mod fields;
+pub mod glob;
+pub mod hooks;
+pub mod host_namespaces;
+pub mod host_path;
+pub mod id_ranges;
+pub mod landlock;
 pub mod masked_paths;
+pub mod mount_places;
+pub mod mounts;
 pub mod no_new_privileges;
+pub mod privileged;
+pub mod propagation;
+pub mod read_only_root;
+pub mod readonly_paths;
+pub mod resources;
+pub mod rlimits;
+pub mod rootfs_propagation;
+pub mod se_linux;
+pub mod seccomp;
+pub mod sysctls;
+pub mod user;
 
 #[cfg(test)]
 pub(crate) mod laws;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::controls::landlock::Layer;
 use crate::facts::Facts;
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
@@ -50,6 +75,11 @@ pub trait Rule: Clone + PartialEq + Debug + Serialize + DeserializeOwned {
     /// Applying every remedy leaves a request for which this returns nothing, and which asks for no
     /// more than before in any field.
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding>;
+
+    /// The Landlock layers that the launcher must apply for the rule.
+    fn layers(&self) -> BTreeSet<Layer> {
+        BTreeSet::new()
+    }
 
     /// Where the running process is wider than the rule. What the kernel does not tell of a process
     /// is not judged here.

@@ -58,7 +58,9 @@ pub enum SeccompError {
         limit: usize,
     },
     /// The program is longer than the kernel takes (BPF_MAXINSNS).
-    #[error("seccomp: the compiled program has {count} instructions, the kernel takes {limit}; shorten the profile")]
+    #[error(
+        "seccomp: the compiled program has {count} instructions, the kernel takes {limit}; shorten the profile"
+    )]
     TooLong {
         /// Instructions in the program.
         count: usize,
@@ -110,6 +112,9 @@ pub enum SeccompError {
 
 impl SeccompError {
     pub(super) fn value(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Value { place: place.into(), problem: problem.into() }
+        Self::Value {
+            place: place.into(),
+            problem: problem.into(),
+        }
     }
 }

@@ -80,8 +80,9 @@ impl Profile {
     /// # Errors
     /// [`SeccompError::Parse`] for a wrong shape, [`SeccompError::Value`] for a wrong value, naming the rule.
     pub fn from_oci(value: &serde_json::Value) -> Result<Self, SeccompError> {
-        let raw: Raw = serde_json::from_value(value.clone())
-            .map_err(|e| SeccompError::Parse { reason: format!("linux.seccomp: {e}") })?;
+        let raw: Raw = serde_json::from_value(value.clone()).map_err(|e| SeccompError::Parse {
+            reason: format!("linux.seccomp: {e}"),
+        })?;
         Self::try_from(raw)
     }
 
@@ -116,7 +117,9 @@ impl Profile {
     pub fn kernel_flags(&self) -> u32 {
         const LOG: u32 = 1 << 1;
         const SPEC_ALLOW: u32 = 1 << 2;
-        let Some(flags) = &self.flags else { return SPEC_ALLOW };
+        let Some(flags) = &self.flags else {
+            return SPEC_ALLOW;
+        };
         flags.iter().fold(0, |bits, flag| {
             bits | match flag {
                 Flag::Log => LOG,
@@ -139,15 +142,24 @@ impl Flag {
         (Flag::Tsync, "SECCOMP_FILTER_FLAG_TSYNC"),
         (Flag::Log, "SECCOMP_FILTER_FLAG_LOG"),
         (Flag::SpecAllow, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
-        (Flag::WaitKillableRecv, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
+        (
+            Flag::WaitKillableRecv,
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+        ),
     ];
 
     fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, n)| *n == name).map(|(flag, _)| *flag)
+        Self::ALL
+            .iter()
+            .find(|(_, n)| *n == name)
+            .map(|(flag, _)| *flag)
     }
 
     fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(flag, _)| *flag == self).map_or("", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(flag, _)| *flag == self)
+            .map_or("", |(_, name)| name)
     }
 }
 
@@ -210,7 +222,15 @@ impl TryFrom<Raw> for Profile {
             rules: rules
                 .into_iter()
                 .enumerate()
-                .map(|(i, r)| rule(i, r.names, &r.action, r.errno_ret, &r.args.unwrap_or_default()))
+                .map(|(i, r)| {
+                    rule(
+                        i,
+                        r.names,
+                        &r.action,
+                        r.errno_ret,
+                        &r.args.unwrap_or_default(),
+                    )
+                })
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -228,7 +248,9 @@ impl From<Profile> for Raw {
             architectures: Some(profile.architectures)
                 .filter(|set| !set.is_empty())
                 .map(|set| set.iter().map(|a| a.oci().to_owned()).collect()),
-            flags: profile.flags.map(|set| set.iter().map(|f| f.name().to_owned()).collect()),
+            flags: profile
+                .flags
+                .map(|set| set.iter().map(|f| f.name().to_owned()).collect()),
             listener_path,
             listener_metadata,
             syscalls: Some(profile.rules)
@@ -261,7 +283,12 @@ impl From<&Condition> for RawCondition {
             Test::Gt(v) => ("SCMP_CMP_GT", v, 0),
             Test::MaskedEq { mask, value } => ("SCMP_CMP_MASKED_EQ", mask, value),
         };
-        Self { index: u32::try_from(condition.index).unwrap_or(u32::MAX), value, value_two, op: op.to_owned() }
+        Self {
+            index: u32::try_from(condition.index).unwrap_or(u32::MAX),
+            value,
+            value_two,
+            op: op.to_owned(),
+        }
     }
 }
 
@@ -274,9 +301,15 @@ pub(super) fn rule(
     args: &[RawCondition],
 ) -> Result<Rule, SeccompError> {
     let Some(first) = names.first() else {
-        return Err(SeccompError::value(format!("rule {at}"), "no syscall is named; remove the rule"));
+        return Err(SeccompError::value(
+            format!("rule {at}"),
+            "no syscall is named; remove the rule",
+        ));
     };
-    let place = format!("rule {at} ({first}{})", if names.len() > 1 { ", ..." } else { "" });
+    let place = format!(
+        "rule {at} ({first}{})",
+        if names.len() > 1 { ", ..." } else { "" }
+    );
     if names.iter().any(String::is_empty) {
         return Err(SeccompError::value(place, "an empty syscall name"));
     }
@@ -286,13 +319,20 @@ pub(super) fn rule(
         .enumerate()
         .map(|(n, arg)| condition(&format!("{place}, args[{n}]"), arg))
         .collect::<Result<_, _>>()?;
-    Ok(Rule { names, action, conditions })
+    Ok(Rule {
+        names,
+        action,
+        conditions,
+    })
 }
 
 fn condition(place: &str, raw: &RawCondition) -> Result<Condition, SeccompError> {
     let index = usize::try_from(raw.index).unwrap_or(usize::MAX);
     if index > 5 {
-        return Err(SeccompError::value(place, format!("index {index}: a syscall has arguments 0 to 5")));
+        return Err(SeccompError::value(
+            place,
+            format!("index {index}: a syscall has arguments 0 to 5"),
+        ));
     }
     let test = match raw.op.as_str() {
         "SCMP_CMP_NE" => Test::Ne(raw.value),
@@ -301,11 +341,16 @@ fn condition(place: &str, raw: &RawCondition) -> Result<Condition, SeccompError>
         "SCMP_CMP_EQ" => Test::Eq(raw.value),
         "SCMP_CMP_GE" => Test::Ge(raw.value),
         "SCMP_CMP_GT" => Test::Gt(raw.value),
-        "SCMP_CMP_MASKED_EQ" => Test::MaskedEq { mask: raw.value, value: raw.value_two },
+        "SCMP_CMP_MASKED_EQ" => Test::MaskedEq {
+            mask: raw.value,
+            value: raw.value_two,
+        },
         other => {
             return Err(SeccompError::value(
                 place,
-                format!("unknown operator {other:?}; one of SCMP_CMP_NE, _LT, _LE, _EQ, _GE, _GT, _MASKED_EQ"),
+                format!(
+                    "unknown operator {other:?}; one of SCMP_CMP_NE, _LT, _LE, _EQ, _GE, _GT, _MASKED_EQ"
+                ),
             ));
         }
     };
@@ -343,10 +388,16 @@ pub(super) fn listener(
     metadata: Option<String>,
 ) -> Result<Option<Listener>, SeccompError> {
     // Go writes and reads an absent string as "".
-    match (path.filter(|p| !p.is_empty()), metadata.filter(|m| !m.is_empty())) {
+    match (
+        path.filter(|p| !p.is_empty()),
+        metadata.filter(|m| !m.is_empty()),
+    ) {
         (None, None) => Ok(None),
         (Some(path), metadata) => Ok(Some(Listener { path, metadata })),
-        (None, Some(_)) => Err(SeccompError::value("listenerMetadata", "set without listenerPath")),
+        (None, Some(_)) => Err(SeccompError::value(
+            "listenerMetadata",
+            "set without listenerPath",
+        )),
     }
 }
 
@@ -375,7 +426,8 @@ mod tests {
         assert_eq!(profile.listener().unwrap().path, "/run/agent.sock");
         assert_eq!(profile.kernel_flags(), 2);
         assert!(!profile.notifies());
-        let again: Profile = serde_json::from_str(&serde_json::to_string(&profile).unwrap()).unwrap();
+        let again: Profile =
+            serde_json::from_str(&serde_json::to_string(&profile).unwrap()).unwrap();
         assert_eq!(again, profile);
     }
 
@@ -388,7 +440,10 @@ mod tests {
         };
         let error = wrong(json!({"names": ["socket"], "action": "SCMP_ACT_ERRNO",
             "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_XX"}]}));
-        assert!(error.contains("rule 0 (socket), args[0]") && error.contains("SCMP_CMP_NE"), "{error}");
+        assert!(
+            error.contains("rule 0 (socket), args[0]") && error.contains("SCMP_CMP_NE"),
+            "{error}"
+        );
         let error = wrong(json!({"names": ["socket"], "action": "SCMP_ACT_ERRNO",
             "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}));
         assert!(error.contains("index 6"), "{error}");
@@ -410,12 +465,21 @@ mod tests {
             json!({"defaultErrnoRet": 1}),
         ] {
             let mut value = json!({"defaultAction": "SCMP_ACT_ALLOW"});
-            value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            value
+                .as_object_mut()
+                .unwrap()
+                .extend(extra.as_object().unwrap().clone());
             assert!(Profile::from_oci(&value).is_err(), "{value}");
         }
-        let minimal = Profile::from_oci(&json!({"defaultAction": "SCMP_ACT_KILL", "syscalls": null})).unwrap();
+        let minimal =
+            Profile::from_oci(&json!({"defaultAction": "SCMP_ACT_KILL", "syscalls": null}))
+                .unwrap();
         assert_eq!(minimal.default_action(), Action::KillThread);
         assert!(minimal.covered().contains(&Arch::native()));
-        assert_eq!(minimal.kernel_flags(), 4, "no flags at all means SPEC_ALLOW to runtimes");
+        assert_eq!(
+            minimal.kernel_flags(),
+            4,
+            "no flags at all means SPEC_ALLOW to runtimes"
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! Names and numbers of syscalls, as the linked libseccomp knows them.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use libseccomp::ScmpSyscall;
 
 use super::Arch;
@@ -56,46 +59,77 @@ pub(super) struct Multiplexer {
 }
 
 pub(super) const MULTIPLEXERS: [Multiplexer; 2] = [
-    Multiplexer { name: "socketcall", selector: 0xffff_ffff, calls: SOCKETCALL },
-    Multiplexer { name: "ipc", selector: 0xffff, calls: IPC },
+    Multiplexer {
+        name: "socketcall",
+        selector: 0xffff_ffff,
+        calls: SOCKETCALL,
+    },
+    Multiplexer {
+        name: "ipc",
+        selector: 0xffff,
+        calls: IPC,
+    },
 ];
 
 /// The number of `name` on `arch`; `None` when the architecture lacks it or libseccomp does not know it.
 pub(super) fn number(name: &str, arch: Arch) -> Option<u32> {
-    let call = ScmpSyscall::from_name_by_arch(name, arch.scmp()).ok()?;
-    u32::try_from(call.as_raw_syscall()).ok()
+    table(arch).numbers.get(name).copied()
 }
 
 /// The name of number `nr` on `arch`.
-pub(super) fn name(nr: u32, arch: Arch) -> Option<String> {
-    let call = ScmpSyscall::from_raw_syscall(i32::try_from(nr).ok()?);
-    call.get_name_by_arch(arch.scmp()).ok()
+pub(super) fn name(nr: u32, arch: Arch) -> Option<&'static str> {
+    let place = usize::try_from(nr.checked_sub(arch.base())?).ok()?;
+    table(arch).names.get(place)?.as_deref()
+}
+
+/// One architecture's table. libseccomp searches its own from end to end for every question.
+struct Calls {
+    /// From the architecture's base on.
+    names: Vec<Option<String>>,
+    numbers: HashMap<String, u32>,
+}
+
+fn table(arch: Arch) -> &'static Calls {
+    static TABLES: [OnceLock<Calls>; Arch::ALL.len()] =
+        [const { OnceLock::new() }; Arch::ALL.len()];
+    static EMPTY: OnceLock<Calls> = OnceLock::new();
+    let cell = Arch::ALL
+        .iter()
+        .position(|a| *a == arch)
+        .and_then(|place| TABLES.get(place));
+    cell.unwrap_or(&EMPTY).get_or_init(|| {
+        let look_up = |nr| {
+            let call = ScmpSyscall::from_raw_syscall(i32::try_from(nr).ok()?);
+            call.get_name_by_arch(arch.scmp()).ok()
+        };
+        let names: Vec<Option<String>> = (arch.base()..arch.base() + SPAN).map(look_up).collect();
+        let numbers = (arch.base()..)
+            .zip(&names)
+            .filter_map(|(nr, name)| Some((name.clone()?, nr)))
+            .collect();
+        Calls { names, numbers }
+    })
 }
 
 /// The call as libseccomp rules want it: a native number, or a pseudo number for calls of other architectures.
 pub(super) fn rule_number(name: &str) -> Option<ScmpSyscall> {
-    ScmpSyscall::from_name(name).ok().filter(|call| !call.is_error())
+    ScmpSyscall::from_name(name)
+        .ok()
+        .filter(|call| !call.is_error())
 }
 
 /// True when the linked libseccomp knows the name, on this or another architecture.
 pub fn is_known(name: &str) -> bool {
-    rule_number(name).is_some()
-}
-
-/// All names known on `arch`, with their numbers.
-pub(super) fn all(arch: Arch) -> impl Iterator<Item = (u32, String)> {
-    (arch.base()..arch.base() + SPAN).filter_map(move |nr| Some((nr, name(nr, arch)?)))
+    number(name, Arch::native()).is_some() || rule_number(name).is_some()
 }
 
 /// The known name nearest to `unknown`, if one is near.
 pub fn suggest(unknown: &str) -> Option<String> {
-    [Arch::native(), Arch::X86, Arch::Arm]
+    let arches = [Arch::native(), Arch::X86, Arch::Arm];
+    let known = arches
         .into_iter()
-        .flat_map(all)
-        .map(|(_, name)| (distance(unknown, &name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 5)
-        .map(|(_, name)| name)
+        .flat_map(|arch| table(arch).names.iter().flatten());
+    crate::suggest::nearest(unknown, known.map(String::as_str)).map(str::to_owned)
 }
 
 /// `; did you mean "x"?`, or nothing.
@@ -104,24 +138,6 @@ pub(super) fn hint(unknown: &str) -> String {
         Some(name) => format!("; did you mean {name:?}?"),
         None => "; remove it, or update libseccomp if the kernel really has it".to_owned(),
     }
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut previous = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.chars()) {
-            let next = (previous + usize::from(x != y)).min(*cell + 1).min(left + 1);
-            previous = std::mem::replace(cell, next);
-            left = next;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -134,7 +150,7 @@ mod tests {
         assert_eq!(number("socketcall", Arch::X86), Some(102));
         assert_eq!(number("socketcall", Arch::X86_64), None);
         assert!(is_known("socketcall") && !is_known("socketcal"));
-        assert_eq!(name(0x4000_0000, Arch::X32).as_deref(), Some("read"));
+        assert_eq!(name(0x4000_0000, Arch::X32), Some("read"));
     }
 
     #[test]
@@ -142,7 +158,6 @@ mod tests {
         assert_eq!(suggest("unshar").as_deref(), Some("unshare"));
         assert_eq!(suggest("io_uring_setpu").as_deref(), Some("io_uring_setup"));
         assert_eq!(suggest("frobnicate_everything"), None);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]

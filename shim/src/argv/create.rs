@@ -32,7 +32,7 @@ pub(super) const RUN: &[Flag] = &[
     Flag::new("no-subreaper", &[], Kind::Bool, Of::Both),
     Flag::new("preserve-fds", &[], Kind::Value, Of::Both),
     Flag::new("detach", &['d'], Kind::Bool, Of::Both),
-    // runc; crun from 1.22.
+    // crun from 1.15.
     Flag::new("keep", &[], Kind::Bool, Of::Both),
 ];
 
@@ -72,7 +72,8 @@ pub struct Run {
 
 impl Create {
     pub(super) fn from_given(given: &Given) -> Result<Self, ArgvError> {
-        // crun reads another file than config.json, from anywhere. What is judged must be what is run.
+        // crun reads another file than config.json, from anywhere. What is judged must be what is
+        // run.
         if given
             .value("config")
             .is_some_and(|name| name != "config.json")

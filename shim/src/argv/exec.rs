@@ -50,8 +50,8 @@ pub struct Exec {
     pub ignore_paused: bool,
 }
 
-/// Where an exec's process comes from. The two are exclusive: with `--process`, both runtimes ignore
-/// every flag that describes a process, and the words after the id.
+/// Where an exec's process comes from. The two are exclusive: with `--process`, both runtimes
+/// ignore every flag that describes a process, and the words after the id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessSource {
     /// `--process FILE`: an OCI `process` object.

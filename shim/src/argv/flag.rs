@@ -1,10 +1,10 @@
 //! The flag tables' vocabulary: how a row is written, parsed and emitted again.
 //!
-//! Each verb's flags are one table, so that what is accepted and what is known of it stand in one place.
-//! clap does the parsing; the rules that both runtimes share and clap does not have by itself are set
-//! in [`Given::parse`]: the last of a repeated flag wins, a value may start with a dash, boolean flags
-//! take `=true` and `=false` as Go's flag package has it, and abbreviations (which crun's argp
-//! would take) are unknown flags.
+//! Each verb's flags are one table, so that what is accepted and what is known of it stand in one
+//! place. clap does the parsing; the rules that both runtimes share and clap does not have by
+//! itself are set in [`Given::parse`]: the last of a repeated flag wins, a value may start with a
+//! dash, boolean flags take `=true` and `=false` as Go's flag package has it, and abbreviations
+//! (which crun's argp would take) are unknown flags.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -45,8 +45,8 @@ pub struct Global {
     pub log_level: Option<OsString>,
     /// Whether cgroup errors are ignored: `true`, `false` or `auto`.
     ///
-    /// crun up to 1.21 has a slip here and takes the value for `--root`. It is emitted before `--root`,
-    /// so that a given root counts whatever the version.
+    /// crun up to 1.21 has a slip here and takes the value for `--root`. It is emitted before
+    /// `--root`, so that a given root counts whatever the version.
     pub rootless: Option<OsString>,
     /// The runtime's state directory.
     pub root: Option<PathBuf>,

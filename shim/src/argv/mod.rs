@@ -1,13 +1,13 @@
 //! runc's and crun's command lines: one grammar, parsed into types and emitted again canonically.
 //!
-//! The callers are containerd's go-runc, dockerd, conmon (Podman, CRI-O) and people. What is judged must be
-//! what the runtime reads, and the two runtimes read differently: Go's flag package (runc 1.1 to 1.5)
-//! and argp (crun 1.8 to 1.29) disagree about `-bundle`, abbreviations, flags after words, numbers with a
-//! leading zero. So the runtime never gets the caller's words: it gets [`Invocation::to_argv`], in which
-//! every flag is `--long=value` and stands before the words. Where the two would disagree about
-//! what the caller meant, the line is refused.
+//! The callers are containerd's go-runc, dockerd, conmon (Podman, CRI-O) and people. What is judged
+//! must be what the runtime reads, and the two runtimes read differently: Go's flag package (runc
+//! 1.1 to 1.5) and argp (crun 1.8 to 1.29) disagree about `-bundle`, abbreviations, flags after
+//! words, numbers with a leading zero. So the runtime never gets the caller's words: it gets
+//! [`Invocation::to_argv`], in which every flag is `--long=value` and stands before the words.
+//! Where the two would disagree about what the caller meant, the line is refused.
 //!
-//! Flags of either runtime are accepted ([`flag::Of`] in each table says whose they are); one
+//! Flags of either runtime are accepted (`Of` in each table says whose they are); one
 //! that the configured runtime lacks is refused by that runtime.
 
 mod create;

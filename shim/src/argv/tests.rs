@@ -1,4 +1,5 @@
-//! The grammar against real callers' lines, against the runtimes' own help, and against random ones.
+//! The grammar against real callers' lines, against the runtimes' own help, and against random
+//! ones.
 
 use std::ffi::OsString;
 use std::process::Command as Process;
@@ -216,7 +217,12 @@ fn the_tables_have_every_flag_that_the_installed_runtimes_list() {
                 );
             }
         };
-        check("", global::FLAGS, flags_in_help(runtime, &[]));
+        let globals = flags_in_help(runtime, &[]);
+        if globals.is_empty() {
+            continue; // not installed
+        }
+        assert!(globals.contains(&"root".to_owned()), "{globals:?}");
+        check("", global::FLAGS, globals);
         for name in verbs.split_whitespace() {
             let verb = Verb::find(name.as_ref()).unwrap();
             check(name, verb.flags(), flags_in_help(runtime, &[name]));

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::HookError;
 
@@ -11,10 +11,9 @@ use crate::HookError;
 const MAX_SIZE: usize = 4 << 20;
 
 /// What is used of it. Other fields are the runtime's business.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct State {
-    /// crun's addition: the root file system, as the host sees it (crun 1.8 `container.c`).
-    #[serde(default)]
+    /// crun's addition: the root file system, as the host sees it (observed with crun 1.8.1).
     pub(crate) root: Option<PathBuf>,
 }
 
@@ -27,7 +26,11 @@ pub(crate) fn read(input: impl Read) -> Result<State, HookError> {
     if bytes.len() > MAX_SIZE {
         return Err(HookError::State(format!("more than {MAX_SIZE} bytes")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| HookError::State(error.to_string()))
+    let state: Map<String, Value> =
+        serde_json::from_slice(&bytes).map_err(|error| HookError::State(error.to_string()))?;
+    Ok(State {
+        root: state.get("root").and_then(Value::as_str).map(PathBuf::from),
+    })
 }
 
 #[cfg(test)]
@@ -39,7 +42,8 @@ mod tests {
         let runc =
             br#"{"ociVersion":"1.0.2-dev","id":"t","status":"creating","pid":1,"bundle":"/b"}"#;
         assert_eq!(read(&runc[..]).unwrap().root, None);
-        let crun = br#"{"ociVersion":"1.0","id":"t","pid":0,"root":"/r","bundle":"/b","status":"created"}"#;
+        let crun =
+            br#"{"ociVersion":"1.0","id":"t","pid":0,"root":"/r","bundle":"/b","status":"created"}"#;
         assert_eq!(read(&crun[..]).unwrap().root, Some(PathBuf::from("/r")));
     }
 

@@ -18,10 +18,7 @@ pub(crate) enum Exit {
 const LIMIT: usize = 60 * 1024;
 
 /// Runs `work` in a child that has `seconds` to live, and gives what it returned (nothing when it died first).
-pub(crate) fn run(
-    work: impl FnOnce() -> Vec<u8>,
-    seconds: u32,
-) -> Result<(Vec<u8>, Exit), Errno> {
+pub(crate) fn run(work: impl FnOnce() -> Vec<u8>, seconds: u32) -> Result<(Vec<u8>, Exit), Errno> {
     let (reader, writer) = pipe()?;
     let pid = fork(|| {
         alarm(seconds);
@@ -43,30 +40,44 @@ pub(crate) fn fork(work: impl FnOnce() -> i32) -> Result<i32, Errno> {
     }
 }
 
-/// A child that does nothing until it is killed, holds no descriptor of ours and dies with us.
+/// A child that does nothing until it is killed and dies with us. It keeps descriptor 0 alone: one that held stdout
+/// after an attempt was killed would make whoever reads the probe's output wait for it.
 pub(crate) struct Companion(i32);
 
 impl Companion {
     pub(crate) fn start() -> Result<Companion, Errno> {
+        let parent = own_pid();
         fork(|| {
             let _ = call(
                 libc::SYS_prctl,
-                [Arg::Int(libc::PR_SET_PDEATHSIG.into()), Arg::Int(libc::SIGKILL.into())],
+                [
+                    Arg::Int(libc::PR_SET_PDEATHSIG.into()),
+                    Arg::Int(libc::SIGKILL.into()),
+                ],
             );
             let _ = call(
                 libc::SYS_close_range,
-                [Arg::Int(3), Arg::Int(u32::MAX.into()), Arg::Int(0)],
+                [Arg::Int(1), Arg::Int(u32::MAX.into()), Arg::Int(0)],
             );
             alarm(30);
-            loop {
+            // The parent may have died before the death signal was asked for.
+            while i32::try_from(std::os::unix::process::parent_id()) == Ok(parent) {
                 pause();
             }
+            0
         })
         .map(Companion)
     }
 
     pub(crate) fn pid(&self) -> i32 {
         self.0
+    }
+
+    /// Waits for an end that came some other way.
+    pub(crate) fn wait(self) -> Result<Exit, Errno> {
+        let pid = self.0;
+        std::mem::forget(self);
+        wait(pid)
     }
 }
 
@@ -82,7 +93,10 @@ pub(crate) fn execute(path: &str, args: &[String]) -> Result<(Vec<u8>, Exit), Er
     let path = CString::new(path).map_err(|_| Errno(libc::EINVAL))?;
     let args: Result<Vec<_>, _> = args.iter().map(|arg| CString::new(arg.as_str())).collect();
     let args = args.map_err(|_| Errno(libc::EINVAL))?;
-    let mut argv: Vec<_> = std::iter::once(&path).chain(&args).map(|arg| arg.as_ptr()).collect();
+    let mut argv: Vec<_> = std::iter::once(&path)
+        .chain(&args)
+        .map(|arg| arg.as_ptr())
+        .collect();
     argv.push(std::ptr::null());
     let (failure, failed) = pipe()?;
     let (reader, writer) = pipe()?;
@@ -124,7 +138,11 @@ pub(crate) fn wait(pid: i32) -> Result<Exit, Errno> {
 
 /// kill(2).
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
-    call(libc::SYS_kill, [Arg::Int(pid.into()), Arg::Int(signal.into())]).map(drop)
+    call(
+        libc::SYS_kill,
+        [Arg::Int(pid.into()), Arg::Int(signal.into())],
+    )
+    .map(drop)
 }
 
 /// This process's id, asked of the kernel.

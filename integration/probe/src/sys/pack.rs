@@ -44,6 +44,11 @@ impl Pack {
         self.u64(target.as_ptr() as u64)
     }
 
+    /// The address of `target`, for the kernel to write to.
+    pub(crate) fn address_mut(self, target: &mut [u8]) -> Pack {
+        self.u64(target.as_mut_ptr() as u64)
+    }
+
     /// Zeroes up to `size` bytes.
     pub(crate) fn pad_to(mut self, size: usize) -> Pack {
         self.0.resize(size.max(self.0.len()), 0);
@@ -57,6 +62,9 @@ impl Pack {
 
 /// Four bytes at `at`, as the kernel wrote them; 0 beyond the end.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).unwrap_or([0; 4]);
+    let word = bytes
+        .get(at..at + 4)
+        .and_then(|word| word.try_into().ok())
+        .unwrap_or([0; 4]);
     u32::from_ne_bytes(word)
 }

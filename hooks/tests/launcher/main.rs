@@ -1,0 +1,22 @@
+//! The launcher itself, as it is shipped, on this kernel: what passes through, what is looked up,
+//! what is restricted, and that it fails closed.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod closed;
+mod landlock;
+mod lookup;
+mod root;
+mod seccomp;
+mod transparent;
+
+/// Ends a test that cannot run here.
+macro_rules! needs_root {
+    () => {
+        if !$crate::support::can_run(&$crate::root::TOOLS) {
+            return;
+        }
+    };
+}
+pub(crate) use needs_root;

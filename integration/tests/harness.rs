@@ -1,0 +1,157 @@
+//! The harness itself, on the stock runtimes alone: every containerd with every runtime starts, runs, executes, logs,
+//! stops and removes, by `ctr` and by CRI.
+
+// All of this file is tests, helpers included.
+#![allow(clippy::panic, clippy::indexing_slicing)]
+
+use coaming_integration::cri::{ContainerSpec, Pod, State};
+use coaming_integration::{
+    BareRuntime, Bundle, Containerd, Error, Exec, Node, NodeConfig, PAIRS, Run, Runtime, World, can_run, default_spec, images,
+};
+
+#[test]
+fn containerd_1_6() -> Result<(), Error> {
+    every_pair_of(Containerd::V1_6)
+}
+
+#[test]
+fn containerd_1_7() -> Result<(), Error> {
+    every_pair_of(Containerd::V1_7)
+}
+
+#[test]
+fn containerd_2() -> Result<(), Error> {
+    every_pair_of(Containerd::V2)
+}
+
+fn every_pair_of(containerd: Containerd) -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    for (_, runtime) in PAIRS.into_iter().filter(|(of, _)| *of == containerd) {
+        let node = Node::start(NodeConfig::new(containerd, runtime))?;
+        eprintln!("{containerd} with {runtime}: {}", node.cri()?.version()?);
+        ctr_drives(&node)?;
+        cri_drives(&node)?;
+        cri_streams(&node)?;
+    }
+    Ok(())
+}
+
+fn ctr_drives(node: &Node) -> Result<(), Error> {
+    let ctr = node.ctr();
+    let output = ctr.run(&Run::new(images::BUSYBOX, "once").args(["sh", "-c", "echo out; echo err >&2; exit 7"]))?;
+    assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (7, "out\n", "err\n"));
+    let piped = ctr.run(&Run::new(images::BUSYBOX, "piped").args(["head", "-n1"]).stdin("through\n"))?;
+    assert_eq!((piped.code, piped.stdout.as_str()), (0, "through\n"), "{piped:?}");
+    let tty = ctr.run(&Run::new(images::BUSYBOX, "tty").args(["sh", "-c", "test -t 0 && echo a terminal"]).tty())?;
+    assert!(tty.success() && tty.stdout.contains("a terminal\r"), "{tty:?}");
+    let missing = ctr.run(&Run::new(images::DISTROLESS, "missing").args(["/bin/sh"]))?;
+    assert!(missing.code != 0 && missing.stderr.contains("/bin/sh"), "{missing:?}");
+    let status = ["sh", "-c", "grep CapEff /proc/self/status"];
+    let plain = ctr.run(&Run::new(images::BUSYBOX, "plain").args(status))?;
+    let privileged = ctr.run(&Run::new(images::BUSYBOX, "privileged").flag("--privileged").args(status))?;
+    assert!(plain.success() && privileged.success() && plain.stdout != privileged.stdout, "{plain:?} {privileged:?}");
+    let wrapped = ctr.run(&Run::new(images::BUSYBOX, "absent").runtime("/usr/libexec/coaming/absent").args(["true"]))?;
+    assert!(wrapped.code != 0 && wrapped.stderr.contains("/usr/libexec/coaming/absent"), "{wrapped:?}");
+
+    ctr.start(&Run::new(images::BUSYBOX, "long").args(["sleep", "1000"]))?.ok("ctr run --detach")?;
+    assert!(ctr.pid("long")? > 1);
+    let executed = ctr.exec(&Exec::new("long", ["sh", "-c", "id -u; cat; exit 3"]).flag("--user=1000").stdin("in"))?;
+    assert_eq!((executed.code, executed.stdout.as_str()), (3, "1000\nin"), "{executed:?}");
+    ctr.remove("long")?;
+    assert_eq!(ctr.raw(["containers", "list", "-q"])?.ok("ctr containers list")?.stdout, "");
+    Ok(())
+}
+
+fn cri_drives(node: &Node) -> Result<(), Error> {
+    let cri = node.cri()?;
+    let sandbox = cri.run_pod(&Pod::new("pod", "runc"))?;
+    let script = "trap 'exit 5' TERM; echo out; echo err >&2; while :; do sleep 0.1; done";
+    let id = cri.launch(&sandbox, &ContainerSpec::new("main", images::BUSYBOX, ["sh", "-c", script]))?;
+    let status = cri.status(&id)?;
+    assert_eq!(status.state, State::Running);
+    assert_eq!(status.info["runtimeSpec"]["process"]["args"][0], "sh");
+
+    let executed = cri.exec_sync(&id, ["sh", "-c", "hostname; echo no >&2; exit 4"])?;
+    assert_eq!((executed.code, executed.stdout.as_str(), executed.stderr.as_str()), (4, "pod\n", "no\n"));
+    let error = cri.exec_sync(&id, ["/absent"]).map(|output| output.code);
+    assert!(!matches!(error, Ok(0)), "an absent program was executed");
+
+    cri.stop(&id, 30)?;
+    assert_eq!(cri.wait(&id)?, 5);
+    let logs = cri.logs(&id)?;
+    assert_eq!((logs.stdout.as_str(), logs.stderr.as_str()), ("out\n", "err\n"));
+    cri.remove(&id)?;
+
+    let spec = ContainerSpec {
+        run_as_user: Some(1000),
+        readonly_rootfs: true,
+        ..ContainerSpec::new("user", images::BUSYBOX, ["sh", "-c", "id -u; touch /file; ip route"])
+    };
+    let output = cri.run(&sandbox, &spec)?;
+    assert!(output.stdout.starts_with("1000\n") && output.stdout.contains("default via 10.89.0.1"), "{output:?}");
+    assert!(output.stderr.contains("Read-only file system"), "{output:?}");
+    let Err(Error::Cri { message, .. }) = cri.run(&sandbox, &ContainerSpec::new("bad", images::DISTROLESS, ["/bin/sh"])) else {
+        panic!("a container without its program started");
+    };
+    assert!(message.contains("/bin/sh"), "{message}");
+
+    let host = cri.run_pod(&Pod { host_network: true, host_pid: true, host_ipc: true, ..Pod::new("host", "runc") })?;
+    let spec = ContainerSpec::new("look", images::BUSYBOX, ["sh", "-c", "ip address; cat /proc/1/comm"]);
+    let output = cri.run(&host, &spec)?;
+    assert!(output.stdout.contains("coaming0") && output.stdout.contains("world-init"), "{output:?}");
+    cri.remove_pod(&host)?;
+    cri.remove_pod(&sandbox)?;
+    assert!(cri.containers()?.is_empty() && cri.sandboxes()?.is_empty());
+    let unknown = cri.run_pod(&Pod::new("unknown", "absent"));
+    assert!(matches!(unknown, Err(Error::Cri { message, .. }) if message.contains("no runtime for \"absent\" is configured")));
+    Ok(())
+}
+
+fn cri_streams(node: &Node) -> Result<(), Error> {
+    let cri = node.cri()?;
+    let sandbox = cri.run_pod(&Pod::new("streams", "runc"))?;
+    let echo = ContainerSpec {
+        stdin: true,
+        ..ContainerSpec::new("echo", images::BUSYBOX, ["sh", "-c", "while read line; do echo got $line; done"])
+    };
+    let id = cri.launch(&sandbox, &echo)?;
+    let executed = cri.exec(&id, ["sh", "-c", "read line; echo $line; echo err >&2; exit 9"], b"typed\n", false)?;
+    assert_eq!((executed.code, executed.stdout.as_str(), executed.stderr.as_str()), (9, "typed\n", "err\n"));
+    let terminal = cri.exec(&id, ["sh", "-c", "test -t 1 && echo a terminal"], b"", true)?;
+    assert_eq!((terminal.code, terminal.stdout.as_str()), (0, "a terminal\r\n"));
+    let attached = cri.attach(&id, b"hello\n", false, "got hello\n")?;
+    assert!(attached.stdout.contains("got hello\n"), "{attached:?}");
+    cri.remove_pod(&sandbox)
+}
+
+#[test]
+fn every_runtime_runs_a_bundle() -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    let world = World::new()?;
+    for (number, (_, runtime)) in PAIRS.into_iter().enumerate() {
+        runs_a_bundle(&world, runtime, &format!("bundle-{number}"))?;
+    }
+    Ok(())
+}
+
+fn runs_a_bundle(world: &World, runtime: Runtime, id: &str) -> Result<(), Error> {
+    let bare = BareRuntime::new(runtime.path());
+    let bundle = Bundle::new(world, id, &default_spec(id, ["sh", "-c", "cat; grep NoNewPrivs /proc/self/status; exit 6"])?)?;
+    let output = bare.run(&bundle, b"in\n")?;
+    assert_eq!((output.code, output.stdout.as_str()), (6, "in\nNoNewPrivs:\t1\n"), "{runtime}: {output:?}");
+
+    bundle.configure(default_spec(id, ["sleep", "1000"])?.to_string())?;
+    bare.start(&bundle)?.ok("run --detach")?;
+    // With its group: crun 1.21 takes a bare `--user 1000` for root.
+    let executed = bare.exec(&bundle, &["--user", "1000:1000"], &["id", "-u"])?;
+    assert_eq!((executed.code, executed.stdout.as_str()), (0, "1000\n"), "{runtime}: {executed:?}");
+    let mut process = default_spec(id, ["sh", "-c", "echo process; exit 2"])?["process"].take();
+    process["cwd"] = "/tmp".into();
+    let executed = bare.exec_process(&bundle, &process)?;
+    assert_eq!((executed.code, executed.stdout.as_str()), (2, "process\n"), "{runtime}: {executed:?}");
+    bare.delete(&bundle)
+}

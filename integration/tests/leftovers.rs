@@ -1,0 +1,89 @@
+//! Nothing of a world outlives its value, nor a test process that is killed. In a process of its own: the host's mounts
+//! and interfaces are compared.
+
+// All of this file is tests, helpers included.
+#![allow(clippy::zombie_processes, clippy::print_stdout)]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use coaming_integration::{Error, Node, NodeConfig, PAIRS, Run, World, can_run, images, leftovers};
+
+const SACRIFICE: &str = "COAMING_TEST_SACRIFICE";
+
+#[test]
+fn a_dropped_node_leaves_nothing() -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    let before = leftovers::footprint()?;
+    let (containerd, runtime) = PAIRS[0];
+    let node = Node::start(NodeConfig::new(containerd, runtime))?;
+    let name = node.world().name().to_owned();
+    node.ctr().start(&Run::new(images::BUSYBOX, "stays").args(["sleep", "1000"]))?.ok("ctr run --detach")?;
+    let alive = leftovers::of(&name)?;
+    for expected in ["world-init", "containerd", "sleep 1000", "cgroup "] {
+        assert!(alive.iter().any(|found| found.contains(expected)), "the check does not see {expected}: {alive:#?}");
+    }
+    drop(node);
+    assert_eq!(leftovers::of(&name)?, Vec::<String>::new());
+    assert_eq!(leftovers::footprint()?, before);
+    Ok(())
+}
+
+#[test]
+fn a_world_that_cannot_be_made_leaves_nothing_either() -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let name = world.name().to_owned();
+    let output = world.run(["kill", "-KILL", "1"])?;
+    assert!(world.run(["true"]).is_ok_and(|output| output.success()), "PID 1 took a signal from inside: {output:?}");
+    drop(world);
+    assert_eq!(leftovers::of(&name)?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn a_killed_test_process_leaves_nothing() -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sacrifice", "--nocapture"])
+        .env(SACRIFICE, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let name = BufReader::new(victim.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("world: ").map(|(_, name)| name.to_owned()))
+        .expect("the victim names its world");
+    assert!(!leftovers::of(&name)?.is_empty());
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    // The keeper cleans up on its own time.
+    let start = Instant::now();
+    while !leftovers::of(&name)?.is_empty() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(leftovers::of(&name)?, Vec::<String>::new());
+    Ok(())
+}
+
+/// The victim of the test above: makes a world and waits to be killed.
+#[test]
+fn sacrifice() -> Result<(), Error> {
+    if std::env::var_os(SACRIFICE).is_none() {
+        return Ok(());
+    }
+    let world = World::new()?;
+    world.spawn("/run/log", "/usr/bin:/bin", ["sleep", "1000"])?;
+    println!("world: {}", world.name());
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,361 @@
+//! `devices`: device nodes and the device cgroup (runtime-spec, config-linux.md).
+//!
+//! runc and crun always add their own defaults after the list of the spec (runc
+//! libcontainer/specconv, AllowedDevices; crun src/libcrun/cgroup-resources.c, default_devices). With
+//! an empty list crun installs no filter on cgroup v2, and every device is open: the list must begin
+//! by closing all.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Value, json};
+
+use super::allow_list::AllowLists;
+use super::{Asked, Finding, Mismatch, Rule, Scope};
+use crate::proc::Seen;
+use crate::spec::edit::Edit;
+use crate::spec::view;
+
+const NODES: &str = "linux.devices";
+const RULES: &str = "linux.resources.devices";
+
+/// The devices that a container may have beyond those of every container: null, zero, full, random,
+/// urandom, tty, console, ptmx and the terminals of its own devpts. Nodes and cgroup rules beyond
+/// them are removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DevicesDocument {
+    /// Devices by type and number. An empty list allows no more than the defaults. Left out, all are
+    /// allowed.
+    #[serde(default)]
+    pub allow: Option<BTreeSet<Device>>,
+}
+
+/// The rule of one policy or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Devices {
+    /// What is allowed beyond the defaults.
+    pub allow: AllowLists<Device>,
+}
+
+/// Devices by type and number.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Device {
+    /// `c` a character device, `b` a block device, `p` a FIFO, `a` any of them.
+    #[serde(rename = "type")]
+    pub kind: DeviceType,
+    /// The major number (Linux `Documentation/admin-guide/devices.txt`). Left out, any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major: Option<u32>,
+    /// The minor number. Left out, any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor: Option<u32>,
+    /// What may be done: `r` read, `w` write, `m` create the node. Left out, all three.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub access: Access,
+}
+
+/// A type of device, as the device cgroup names it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceType {
+    /// Any.
+    A,
+    /// Block.
+    B,
+    /// Character.
+    C,
+    /// FIFO.
+    P,
+}
+
+/// A set of `r`, `w` and `m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access(u8);
+
+impl Access {
+    const LETTERS: [(char, u8); 3] = [('r', 1), ('w', 2), ('m', 4)];
+    const ALL: Access = Access(7);
+
+    /// Reads letters; `None` where another stands among them, or none at all.
+    fn parse(letters: &str) -> Option<Access> {
+        let bit = |letter| Self::LETTERS.iter().find(|(known, _)| *known == letter);
+        let mask = letters.chars().try_fold(0, |mask, letter| Some(mask | bit(letter)?.1))?;
+        (mask != 0).then_some(Access(mask))
+    }
+
+    fn covers(self, other: Access) -> bool {
+        other.0 & !self.0 == 0
+    }
+}
+
+impl Device {
+    const fn default_rule(major: u32, minor: Option<u32>) -> Device {
+        Device { kind: DeviceType::C, major: Some(major), minor, access: Access::ALL }
+    }
+
+    /// Whether this entry allows all that `asked` asks for.
+    fn covers(&self, asked: &Device) -> bool {
+        let covers = |ours: Option<u32>, theirs| ours.is_none() || ours == theirs;
+        (self.kind == DeviceType::A || self.kind == asked.kind)
+            && covers(self.major, asked.major)
+            && covers(self.minor, asked.minor)
+            && self.access.covers(asked.access)
+    }
+}
+
+/// What every container has: the runtimes add it, whatever the spec says. Their entry for
+/// /dev/net/tun (10:200) is not among these, so that a policy says who may ask for it by name.
+const DEFAULTS: [Device; 11] = [
+    Device { kind: DeviceType::C, major: None, minor: None, access: Access(4) },
+    Device { kind: DeviceType::B, major: None, minor: None, access: Access(4) },
+    Device::default_rule(1, Some(3)),
+    Device::default_rule(1, Some(5)),
+    Device::default_rule(1, Some(7)),
+    Device::default_rule(1, Some(8)),
+    Device::default_rule(1, Some(9)),
+    Device::default_rule(5, Some(0)),
+    Device::default_rule(5, Some(1)),
+    Device::default_rule(5, Some(2)),
+    Device::default_rule(136, None),
+];
+
+impl From<DevicesDocument> for Devices {
+    fn from(document: DevicesDocument) -> Self {
+        Devices { allow: AllowLists::from_document(document.allow) }
+    }
+}
+
+impl Rule for Devices {
+    const CONTROL: &'static str = "devices";
+    const SCOPE: Scope = Scope::Container;
+
+    fn top() -> Self {
+        Devices { allow: AllowLists::all() }
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        Devices { allow: self.allow.meet(&other.allow) }
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        if self.allow.is_all() {
+            return Vec::new();
+        }
+        let mut findings = self.nodes_beyond(asked.spec);
+        findings.extend(self.rules_beyond(asked.spec, RULES, false));
+        findings
+    }
+
+    fn verify(&self, _seen: &Seen) -> Vec<Mismatch> {
+        // The kernel lists the device filter of no process: on cgroup v2 it is a BPF program.
+        Vec::new()
+    }
+}
+
+impl Devices {
+    /// What must change in the document of an update (`runc update --resources`), whose root is
+    /// `linux.resources`. Absent means unchanged there. runc changes no devices, crun does.
+    pub fn check_update(&self, resources: &Value) -> Vec<Finding> {
+        if self.allow.is_all() { Vec::new() } else { self.rules_beyond(resources, "devices", true) }
+    }
+
+    fn nodes_beyond(&self, spec: &Value) -> Vec<Finding> {
+        let nodes = view::items(spec, NODES);
+        let allowed = |node: &Value| {
+            node_asked(node).is_some_and(|asked| {
+                // Creating any node is everybody's; having one that opens is what is asked here.
+                let default = DEFAULTS.iter().any(|default| default.covers(&asked));
+                default || self.allow.allow(|entry| entry.names(&asked))
+            })
+        };
+        let kept: Vec<Value> = nodes.iter().filter(|node| allowed(node)).cloned().collect();
+        let remedy = vec![Edit::Set(NODES.to_owned(), kept.into())];
+        nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| !allowed(node))
+            .map(|(index, node)| Finding {
+                field: format!("{NODES}[{index}]"),
+                asked: node.clone(),
+                allowed: self.in_words(),
+                remedy: Some(remedy.clone()),
+            })
+            .collect()
+    }
+
+    fn rules_beyond(&self, tree: &Value, field: &str, absent_is_unchanged: bool) -> Vec<Finding> {
+        let rules = view::items(tree, field);
+        if rules.is_empty() && absent_is_unchanged {
+            return Vec::new();
+        }
+        let mut kept: Vec<Value> =
+            rules.iter().filter(|rule| self.allows_rule(rule)).cloned().collect();
+        let closes = kept.first().is_some_and(settles_all);
+        if !closes {
+            kept.insert(0, deny_all());
+        }
+        let remedy = vec![Edit::Set(field.to_owned(), kept.into())];
+        let mut findings: Vec<Finding> = rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| !self.allows_rule(rule))
+            .map(|(index, rule)| Finding {
+                field: format!("{field}[{index}]"),
+                asked: rule.clone(),
+                allowed: self.in_words(),
+                remedy: Some(remedy.clone()),
+            })
+            .collect();
+        if findings.is_empty() && !closes {
+            findings.push(Finding {
+                field: field.to_owned(),
+                asked: view::at(tree, field).cloned().unwrap_or(Value::Null),
+                allowed: "a list that begins by denying all".to_owned(),
+                remedy: Some(remedy),
+            });
+        }
+        findings
+    }
+
+    fn allows_rule(&self, rule: &Value) -> bool {
+        if !view::flag(rule, "allow") {
+            return true;
+        }
+        rule_asked(rule).is_some_and(|asked| {
+            DEFAULTS.iter().any(|default| default.covers(&asked))
+                || self.allow.allow(|entry| entry.covers(&asked))
+        })
+    }
+
+    fn in_words(&self) -> String {
+        format!("the defaults, and of these: {}", self.allow.in_words())
+    }
+}
+
+impl Device {
+    /// Whether this entry names the device of a node, whatever it lets be done with it.
+    fn names(&self, node: &Device) -> bool {
+        Device { access: Access::ALL, ..self.clone() }.covers(node)
+    }
+}
+
+/// The rule that closes every device.
+pub(super) fn deny_all() -> Value {
+    json!({"allow": false, "access": "rwm"})
+}
+
+/// Whether a rule of the device cgroup opens every device. The numbers of a rule for all types are
+/// ignored by the kernel and by both runtimes.
+pub(super) fn allows_all(rule: &Value) -> bool {
+    view::flag(rule, "allow") && is_for_all_types(rule)
+}
+
+/// Whether nothing that the runtime held before the rule matters after it.
+fn settles_all(rule: &Value) -> bool {
+    let access = view::text(rule, "access").and_then(Access::parse);
+    is_for_all_types(rule) && access == Some(Access::ALL)
+}
+
+fn is_for_all_types(rule: &Value) -> bool {
+    // crun looks at the first letter alone.
+    view::text(rule, "type").is_none_or(|kind| kind.starts_with('a'))
+}
+
+/// What a rule of the device cgroup asks for; `None` where no entry can allow it.
+fn rule_asked(rule: &Value) -> Option<Device> {
+    let access = view::text(rule, "access").and_then(Access::parse)?;
+    if is_for_all_types(rule) {
+        return Some(Device { kind: DeviceType::A, major: None, minor: None, access });
+    }
+    let kind = kind(rule)?;
+    Some(Device { kind, major: number(rule, "major")?, minor: number(rule, "minor")?, access })
+}
+
+/// What a device node asks for.
+fn node_asked(node: &Value) -> Option<Device> {
+    let kind = kind(node)?;
+    if kind == DeviceType::P {
+        // A FIFO has no numbers.
+        return Some(Device { kind, major: None, minor: None, access: Access::ALL });
+    }
+    // Absent is 0 here for both runtimes, unlike in the cgroup's rules.
+    let number = |field| match view::at(node, field) {
+        None => Some(0),
+        Some(value) => value.as_u64().and_then(|number| u32::try_from(number).ok()),
+    };
+    let (major, minor) = (number("major")?, number("minor")?);
+    Some(Device { kind, major: Some(major), minor: Some(minor), access: Access::ALL })
+}
+
+/// A number of a cgroup rule; `Some(None)` is any. Negative is any too (runc devices.Wildcard).
+fn number(rule: &Value, field: &str) -> Option<Option<u32>> {
+    match view::at(rule, field) {
+        None => Some(None),
+        Some(value) => match value.as_i64()? {
+            ..0 => Some(None),
+            number => u32::try_from(number).ok().map(Some),
+        },
+    }
+}
+
+fn kind(device: &Value) -> Option<DeviceType> {
+    match view::text(device, "type")? {
+        // Unbuffered character devices are character devices (mknod(1)).
+        "c" | "u" => Some(DeviceType::C),
+        "b" => Some(DeviceType::B),
+        "p" => Some(DeviceType::P),
+        _ => None,
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Access::ALL
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Self::LETTERS
+            .iter()
+            .filter(|(_, bit)| self.0 & bit != 0)
+            .try_for_each(|(letter, _)| write!(formatter, "{letter}"))
+    }
+}
+
+impl Serialize for Access {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Access {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let letters = String::deserialize(deserializer)?;
+        Access::parse(&letters).ok_or_else(|| {
+            de::Error::custom(format!("access {letters:?} is not made of the letters r, w and m"))
+        })
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            DeviceType::A => 'a',
+            DeviceType::B => 'b',
+            DeviceType::C => 'c',
+            DeviceType::P => 'p',
+        };
+        let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
+        write!(formatter, "{kind} {}:{} {}", number(self.major), number(self.minor), self.access)
+    }
+}

@@ -1,0 +1,186 @@
+//! `hostNamespaces`: which of the host's namespaces a container may be in (namespaces(7)).
+//!
+//! A container is in the host's namespace of a type when `linux.namespaces` has no entry of that
+//! type, or one whose path leads there (`/proc/1/ns/pid`). A pod's containers join their sandbox's
+//! namespaces by path, which is as good as one of their own.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::allow_list::intersection;
+use super::{Asked, Finding, Joined, Mismatch, Node, Rule, Scope};
+use crate::proc::Seen;
+use crate::spec::edit::Edit;
+use crate::spec::view;
+
+const FIELD: &str = "linux.namespaces";
+
+/// The host's namespaces that a container may be in. In Kubernetes: `hostPID`, `hostNetwork`,
+/// `hostIPC`, and `hostUsers` for the user namespace.
+///
+/// A container that would be in one that is not listed gets a new namespace of that type, and a pod
+/// that asked for the host's network then has none but loopback. For the user namespace there is no
+/// remedy, since nobody but the orchestrator can choose the id mappings: such a container is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostNamespaces {
+    /// The types that may be the host's, by their OCI names. An empty list allows none. Left out, all
+    /// are allowed. Most sites list `user`, and `cgroup` where nodes use cgroup v1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<BTreeSet<Namespace>>,
+}
+
+/// A type of namespace, by its OCI name.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// Process ids.
+    Pid,
+    /// Network devices, addresses, ports, abstract unix sockets.
+    Network,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Host and domain name.
+    Uts,
+    /// User and group ids, and what capabilities are over.
+    User,
+    /// The view of the cgroup tree.
+    Cgroup,
+    /// Mounts.
+    Mount,
+    /// Offsets of the boot and monotonic clocks. Allowed whether it is listed or not: runtimes make
+    /// none unless asked, and the host's lets nothing be set.
+    Time,
+}
+
+impl Namespace {
+    const JUDGED: [Namespace; 7] = [
+        Namespace::Pid,
+        Namespace::Network,
+        Namespace::Ipc,
+        Namespace::Uts,
+        Namespace::User,
+        Namespace::Cgroup,
+        Namespace::Mount,
+    ];
+
+    /// The OCI name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Namespace::Pid => "pid",
+            Namespace::Network => "network",
+            Namespace::Ipc => "ipc",
+            Namespace::Uts => "uts",
+            Namespace::User => "user",
+            Namespace::Cgroup => "cgroup",
+            Namespace::Mount => "mount",
+            Namespace::Time => "time",
+        }
+    }
+}
+
+impl Rule for HostNamespaces {
+    const CONTROL: &'static str = "hostNamespaces";
+    const SCOPE: Scope = Scope::Container;
+
+    fn top() -> Self {
+        HostNamespaces { allow: None }
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        HostNamespaces { allow: intersection(self.allow.as_ref(), other.allow.as_ref()) }
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        let mut namespaces: Vec<Value> = view::items(asked.spec, FIELD).to_vec();
+        let mut found = Vec::new();
+        for namespace in self.forbidden() {
+            let mut present = false;
+            for entry in &mut namespaces {
+                if view::text(entry, "type") != Some(namespace.name()) {
+                    continue;
+                }
+                present = true;
+                if leads_to_host(entry, asked.node) {
+                    found.push((namespace, entry.clone()));
+                    if let Value::Object(entry) = entry {
+                        entry.shift_remove("path");
+                    }
+                }
+            }
+            if !present {
+                found.push((namespace, Value::Null));
+                namespaces.push(json!({"type": namespace.name()}));
+            }
+        }
+        let remedy = vec![Edit::Set(FIELD.to_owned(), namespaces.into())];
+        let mut findings: Vec<Finding> = found
+            .into_iter()
+            .map(|(namespace, entry)| Finding {
+                field: format!("{FIELD}[{}]", namespace.name()),
+                asked: entry,
+                allowed: format!("a {} namespace that is not the host's", namespace.name()),
+                remedy: (namespace != Namespace::User).then(|| remedy.clone()),
+            })
+            .collect();
+        if self.forbidden().any(|namespace| namespace == Namespace::User) {
+            findings.extend(["linux.uidMappings", "linux.gidMappings"].into_iter().filter_map(
+                |field| maps_root(asked.spec, field).then(|| host_root(asked.spec, field)),
+            ));
+        }
+        findings
+    }
+
+    fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
+        self.forbidden()
+            .filter(|namespace| seen.host_namespaces.iter().any(|name| name == namespace.name()))
+            .map(|namespace| Mismatch {
+                what: format!("{} namespace", namespace.name()),
+                found: "the host's".to_owned(),
+                allowed: "another".to_owned(),
+            })
+            .collect()
+    }
+}
+
+impl HostNamespaces {
+    fn forbidden(&self) -> impl Iterator<Item = Namespace> {
+        let allow = self.allow.as_ref();
+        Namespace::JUDGED
+            .into_iter()
+            .filter(move |namespace| allow.is_some_and(|allow| !allow.contains(namespace)))
+    }
+}
+
+/// Whether the entry joins the host's namespace, or one of which that cannot be excluded.
+fn leads_to_host(entry: &Value, node: &Node) -> bool {
+    match view::at(entry, "path") {
+        None => false,
+        Some(Value::String(path)) if path.is_empty() => false,
+        Some(Value::String(path)) => node.joins.get(path) != Some(&Joined::Other),
+        Some(_) => true,
+    }
+}
+
+/// Whether a mapping gives the container the host's root id, which makes a user namespace no
+/// boundary between the two (user_namespaces(7)).
+fn maps_root(spec: &Value, field: &str) -> bool {
+    view::items(spec, field).iter().any(|mapping| {
+        let size = view::at(mapping, "size").and_then(Value::as_u64);
+        let host = view::at(mapping, "hostID").map_or(Some(0), Value::as_u64);
+        host.is_none_or(|id| id == 0) && size != Some(0)
+    })
+}
+
+fn host_root(spec: &Value, field: &str) -> Finding {
+    Finding {
+        field: field.to_owned(),
+        asked: view::at(spec, field).cloned().unwrap_or(Value::Null),
+        allowed: "mappings that leave out the host's id 0".to_owned(),
+        remedy: None,
+    }
+}

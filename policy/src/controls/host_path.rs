@@ -1,0 +1,82 @@
+//! Paths of the host, compared by their components.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::glob;
+
+/// A path of the host, with everything below it. `*` stands for any run of characters within one
+/// component (`/var/lib/kubelet/pods/*/volumes`); `/` is the whole host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct HostPath(#[schemars(regex(pattern = "^/"))] String);
+
+impl HostPath {
+    /// Whether `path` is this path or below it. A path with `..` is below none, since what it leads
+    /// to depends on links; a relative one is below `/` alone.
+    pub fn holds(&self, path: &str) -> bool {
+        if self.0 == "/" {
+            return true;
+        }
+        if !path.starts_with('/') || components(path).any(|component| component == "..") {
+            return false;
+        }
+        let mut asked = components(path);
+        components(&self.0)
+            .all(|pattern| asked.next().is_some_and(|component| glob::matches(pattern, component)))
+    }
+}
+
+/// The components of a path, without what says nothing (`//`, `/./`, a slash at the end).
+pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|component| !component.is_empty() && *component != ".")
+}
+
+impl FromStr for HostPath {
+    type Err = String;
+
+    fn from_str(path: &str) -> Result<Self, String> {
+        if !path.starts_with('/') {
+            return Err(format!("the path {path:?} is not absolute"));
+        }
+        if components(path).any(|component| component == "..") {
+            return Err(format!("the path {path:?} holds .., which leads elsewhere through links"));
+        }
+        let components: Vec<&str> = components(path).collect();
+        Ok(HostPath(format!("/{}", components.join("/"))))
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl fmt::Display for HostPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_what_is_at_or_below_it() {
+        let holds = |pattern: &str, path: &str| pattern.parse::<HostPath>().unwrap().holds(path);
+        assert!(holds("/srv//data/", "/srv/data"));
+        assert!(holds("/srv/data", "/srv/./data//x"));
+        assert!(holds("/pods/*/volumes", "/pods/1/volumes/x"));
+        assert!(holds("/", "relative") && holds("/", "/../x"));
+        assert!(!holds("/srv/data", "/srv/database"));
+        assert!(!holds("/srv/data", "/srv"));
+        assert!(!holds("/srv/data", "/srv/data/../../etc"));
+        assert!(!holds("/srv/data", "srv/data"));
+        assert!(!holds("/pods/*/volumes", "/pods/1/2/volumes"));
+        assert!("srv".parse::<HostPath>().is_err() && "/a/../b".parse::<HostPath>().is_err());
+    }
+}

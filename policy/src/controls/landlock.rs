@@ -1,0 +1,404 @@
+//! `landlock`: what files a process reaches and which TCP ports it uses, by the kernel's Landlock
+//! (landlock(7)), applied by the launcher in the last instant before the workload's execve.
+//!
+//! Each policy is a layer of its own. The kernel enforces every layer, so the meet of two policies is
+//! both layers, and it is exact by construction; up to 16 layers are possible (`LANDLOCK_MAX_NUM_LAYERS`).
+//!
+//! A domain with file rights cannot mount. `mount_setattr` is the exception that Landlock does not
+//! cover, and the rules over TCP can be gone around by MPTCP and TCP Fast Open: whoever composes a
+//! floor adds the seccomp rules that close both (see [`crate::floor`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Value, json};
+
+use super::{Asked, Finding, Mismatch, Rule, Scope, Support};
+use crate::proc::Seen;
+use crate::suggest;
+
+/// What a policy writes. A list that is left out restricts nothing; a list that is given, even an
+/// empty one, denies everything that it does not name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LandlockDocument {
+    /// Paths below which files may be read and directories listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<BTreeSet<AbsolutePath>>,
+    /// Paths below which files may be written, truncated, created, linked, renamed and removed, and
+    /// device nodes be given ioctl commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write: Option<BTreeSet<AbsolutePath>>,
+    /// Paths below which files may be executed. A dynamic program needs its loader's folder too
+    /// (`/lib64` or `/lib`): the kernel executes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execute: Option<BTreeSet<AbsolutePath>>,
+    /// TCP ports that may be connected to. UDP is not covered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<BTreeSet<u16>>,
+    /// TCP ports that may be bound. `listen` without a bind takes a free port and is not covered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bind: Option<BTreeSet<u16>>,
+    /// What may not cross from the container's domain to outside it. Note that every exec is a
+    /// domain of its own: with `signal`, an exec'd process cannot signal the first one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub scopes: BTreeSet<ScopeName>,
+    /// Single rights by the kernel's names, for what the lists above are too coarse for: each named
+    /// right is restricted to the paths that list it (here and above).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rights: Vec<PathRights>,
+}
+
+/// Single rights of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PathRights {
+    /// The path below which the rights are allowed.
+    pub path: AbsolutePath,
+    /// The rights, as the kernel names them: `EXECUTE`, `WRITE_FILE`, `READ_FILE`, `READ_DIR`,
+    /// `REMOVE_DIR`, `REMOVE_FILE`, `MAKE_CHAR`, `MAKE_DIR`, `MAKE_REG`, `MAKE_SOCK`, `MAKE_FIFO`,
+    /// `MAKE_BLOCK`, `MAKE_SYM`, `REFER`, `TRUNCATE`, `IOCTL_DEV`.
+    #[schemars(with = "Vec<String>")]
+    pub access: BTreeSet<FsRight>,
+}
+
+/// One ruleset of the kernel, with the kernel's bits (include/uapi/linux/landlock.h).
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Layer {
+    /// `LANDLOCK_ACCESS_FS_*` that are denied unless a path allows them.
+    pub handled_fs: u64,
+    /// `LANDLOCK_ACCESS_NET_*` that are denied unless a port allows them.
+    pub handled_net: u64,
+    /// `LANDLOCK_SCOPE_*`.
+    pub scoped: u64,
+    /// Allowed rights by path.
+    pub paths: BTreeMap<String, u64>,
+    /// Allowed rights by TCP port.
+    pub ports: BTreeMap<u16, u64>,
+}
+
+/// The rule: the layers of every policy that has one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Landlock {
+    /// The layers; the kernel enforces each.
+    pub layers: BTreeSet<Layer>,
+}
+
+/// The kernel's limit on stacked layers, and so ours.
+pub const MAX_LAYERS: usize = 16;
+
+/// File rights by name, with the ABI that brought them (landlock(7), "VERSIONS").
+const FS_RIGHTS: [(&str, u32); 16] = [
+    ("EXECUTE", 1),
+    ("WRITE_FILE", 1),
+    ("READ_FILE", 1),
+    ("READ_DIR", 1),
+    ("REMOVE_DIR", 1),
+    ("REMOVE_FILE", 1),
+    ("MAKE_CHAR", 1),
+    ("MAKE_DIR", 1),
+    ("MAKE_REG", 1),
+    ("MAKE_SOCK", 1),
+    ("MAKE_FIFO", 1),
+    ("MAKE_BLOCK", 1),
+    ("MAKE_SYM", 1),
+    ("REFER", 2),
+    ("TRUNCATE", 3),
+    ("IOCTL_DEV", 5),
+];
+const EXECUTE: u64 = 1;
+const READ: u64 = 1 << 2 | 1 << 3;
+/// Everything but EXECUTE and READ.
+const WRITE: u64 = ((1 << FS_RIGHTS.len()) - 1) & !(EXECUTE | READ);
+const BIND_TCP: u64 = 1;
+const CONNECT_TCP: u64 = 1 << 1;
+const NET_ABI: u32 = 4;
+const SCOPE_ABI: u32 = 6;
+
+impl From<LandlockDocument> for Landlock {
+    fn from(document: LandlockDocument) -> Self {
+        let mut layer = Layer::default();
+        let lists = [(&document.read, READ), (&document.write, WRITE), (&document.execute, EXECUTE)];
+        for (paths, rights) in lists {
+            let Some(paths) = paths else { continue };
+            layer.handled_fs |= rights;
+            for path in paths {
+                *layer.paths.entry(path.0.clone()).or_default() |= rights;
+            }
+        }
+        for entry in &document.rights {
+            let rights = entry.access.iter().fold(0, |bits, right| bits | right.bit());
+            layer.handled_fs |= rights;
+            *layer.paths.entry(entry.path.0.clone()).or_default() |= rights;
+        }
+        for (ports, right) in [(&document.connect, CONNECT_TCP), (&document.bind, BIND_TCP)] {
+            let Some(ports) = ports else { continue };
+            layer.handled_net |= right;
+            for port in ports {
+                *layer.ports.entry(*port).or_default() |= right;
+            }
+        }
+        layer.scoped = document.scopes.iter().fold(0, |bits, scope| bits | scope.bit());
+        let layers = if layer.asks_nothing() { BTreeSet::new() } else { BTreeSet::from([layer]) };
+        Landlock { layers }
+    }
+}
+
+impl Layer {
+    fn asks_nothing(&self) -> bool {
+        self.handled_fs == 0 && self.handled_net == 0 && self.scoped == 0
+    }
+
+    /// The part of the layer that a kernel of this ABI enforces, and the names of what it does not.
+    fn under(&self, abi: u32) -> (Layer, Vec<&'static str>) {
+        let mut lost = Vec::new();
+        let mut layer = self.clone();
+        for (index, (name, since)) in FS_RIGHTS.iter().enumerate() {
+            let bit = 1 << index;
+            if layer.handled_fs & bit != 0 && abi < *since {
+                layer.handled_fs &= !bit;
+                lost.push(*name);
+            }
+        }
+        if layer.handled_net != 0 && abi < NET_ABI {
+            layer.handled_net = 0;
+            layer.ports.clear();
+            lost.push("TCP ports");
+        }
+        if layer.scoped != 0 && abi < SCOPE_ABI {
+            layer.scoped = 0;
+            lost.push("scopes");
+        }
+        // The kernel refuses a rule over rights that its ruleset does not handle.
+        for rights in layer.paths.values_mut() {
+            *rights &= layer.handled_fs;
+        }
+        layer.paths.retain(|_, rights| *rights != 0);
+        (layer, lost)
+    }
+
+    /// Whether the layer restricts TCP.
+    pub fn restricts_tcp(&self) -> bool {
+        self.handled_net != 0
+    }
+}
+
+impl Rule for Landlock {
+    const CONTROL: &'static str = "landlock";
+    const SCOPE: Scope = Scope::Process;
+
+    fn top() -> Self {
+        Landlock::default()
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        Landlock { layers: &self.layers | &other.layers }
+    }
+
+    fn support(&self, node: &super::Node) -> Support<Self> {
+        let mut rule = Landlock::top();
+        let mut lost = BTreeSet::new();
+        for layer in &self.layers {
+            let (layer, missing) = layer.under(node.landlock_abi);
+            lost.extend(missing);
+            if !layer.asks_nothing() {
+                rule.layers.insert(layer);
+            }
+        }
+        if lost.is_empty() {
+            return Support::Full;
+        }
+        let lost: Vec<&str> = lost.into_iter().collect();
+        let kernel = match node.landlock_abi {
+            0 => "this kernel has no Landlock (or it is not among its security modules)".to_owned(),
+            abi => format!("this kernel's Landlock has ABI {abi}"),
+        };
+        Support::Partial { rule, lost: format!("{} cannot be enforced: {kernel}", lost.join(", ")) }
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        // Nothing in the spec asks for less or more Landlock: the layers go into the launch plan.
+        // What can be wrong is the number of layers, and a process that the launcher cannot start.
+        let refuse = |field: &str, asked: Value, allowed: &str| Finding {
+            field: field.to_owned(),
+            asked,
+            allowed: allowed.to_owned(),
+            remedy: None,
+        };
+        if self.layers.len() > MAX_LAYERS {
+            return vec![refuse(
+                "process",
+                json!(format!("{} Landlock layers", self.layers.len())),
+                "at most 16 policies with Landlock rules over one container",
+            )];
+        }
+        let process = asked.spec.get("process");
+        if !self.layers.is_empty() && process.is_some_and(|p| first_argument(p).is_none()) {
+            return vec![refuse("process.args", Value::Null, "a command that can be launched")];
+        }
+        Vec::new()
+    }
+
+    fn layers(&self) -> BTreeSet<Layer> {
+        self.layers.clone()
+    }
+
+    fn verify(&self, _seen: &Seen) -> Vec<Mismatch> {
+        // The kernel tells no one of a process's Landlock domain; the launcher exits with 125 where
+        // a layer is not fully enforced, so that the workload's running is its own word for it.
+        Vec::new()
+    }
+}
+
+/// The program of an OCI process, if it has one.
+fn first_argument(process: &Value) -> Option<&str> {
+    process.get("args")?.as_array()?.first()?.as_str()
+}
+
+/// An absolute path without `.`, `..` or empty parts.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema,
+)]
+#[serde(transparent)]
+pub struct AbsolutePath(pub String);
+
+impl<'de> Deserialize<'de> for AbsolutePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = String::deserialize(deserializer)?;
+        let clean = path == "/"
+            || path.strip_prefix('/').is_some_and(|rest| {
+                rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
+            });
+        if !clean || path.contains('\0') || path.len() > 4095 {
+            return Err(de::Error::custom(format!(
+                "{path:?} is not an absolute path in its shortest form, such as /var/lib/app"
+            )));
+        }
+        Ok(AbsolutePath(path))
+    }
+}
+
+/// A file right of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FsRight(usize);
+
+impl FsRight {
+    fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
+impl Serialize for FsRight {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(FS_RIGHTS.get(self.0).map_or("?", |(name, _)| name))
+    }
+}
+
+impl<'de> Deserialize<'de> for FsRight {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        FS_RIGHTS.iter().position(|(known, _)| *known == name).map(FsRight).ok_or_else(|| {
+            let known = FS_RIGHTS.iter().map(|(known, _)| *known);
+            de::Error::custom(suggest::unknown("Landlock right", &name, known))
+        })
+    }
+}
+
+/// What a domain may be cut off from.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum ScopeName {
+    /// Abstract Unix sockets that were created outside the domain.
+    AbstractUnixSocket,
+    /// Processes outside the domain, as the target of signals.
+    Signal,
+}
+
+impl ScopeName {
+    fn bit(self) -> u64 {
+        match self {
+            ScopeName::AbstractUnixSocket => 1,
+            ScopeName::Signal => 1 << 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::Node;
+    use crate::controls::laws::{hold, is_within};
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+
+    fn rule(document: Value) -> Landlock {
+        serde_json::from_value::<LandlockDocument>(document).unwrap().into()
+    }
+
+    #[test]
+    fn lists_become_a_layer_with_the_kernels_bits() {
+        let rule = rule(json!({"read": ["/usr"], "execute": ["/usr/bin"], "write": [],
+            "connect": [443], "rights": [{"path": "/dev", "access": ["IOCTL_DEV"]}]}));
+        let layer = rule.layers.first().unwrap();
+        assert_eq!(layer.handled_fs, (1 << 16) - 1);
+        assert_eq!(layer.paths["/usr"], 0b1100);
+        assert_eq!(layer.paths["/usr/bin"], 1);
+        assert_eq!(layer.paths["/dev"], 1 << 15);
+        assert_eq!((layer.handled_net, layer.ports[&443]), (2, 2));
+    }
+
+    #[test]
+    fn a_list_left_out_restricts_nothing_and_an_empty_one_everything() {
+        assert!(rule(json!({})).layers.is_empty());
+        assert_eq!(rule(json!({"write": []})).layers.first().unwrap().handled_fs, WRITE);
+    }
+
+    #[test]
+    fn an_older_kernel_gives_less_and_says_what() {
+        let rule = rule(json!({"write": ["/tmp"], "bind": [80], "scopes": ["signal"]}));
+        let under = |abi| rule.support(&Node { landlock_abi: abi, ..Node::default() });
+        assert_eq!(under(7), Support::Full);
+        let Support::Partial { rule: left, lost } = under(2) else { panic!("ABI 2 gives all") };
+        assert_eq!(left.layers.first().unwrap().handled_fs, WRITE & !(1 << 14 | 1 << 15));
+        assert_eq!(left.layers.first().unwrap().handled_net, 0);
+        for missing in ["TRUNCATE", "IOCTL_DEV", "TCP ports", "scopes", "ABI 2"] {
+            assert!(lost.contains(missing), "{lost}");
+        }
+        let Support::Partial { rule: left, .. } = under(0) else { panic!("ABI 0 gives all") };
+        assert_eq!(left, Landlock::top());
+    }
+
+    #[test]
+    fn paths_and_rights_are_checked() {
+        for path in ["usr", "/a/../b", "/a//b", "/a/", ""] {
+            let document = json!({"read": [path]});
+            assert!(serde_json::from_value::<LandlockDocument>(document).is_err(), "{path}");
+        }
+        let document = json!({"rights": [{"path": "/", "access": ["READ_FIL"]}]});
+        let error = serde_json::from_value::<LandlockDocument>(document).unwrap_err();
+        assert!(error.to_string().contains("did you mean \"READ_FILE\""), "{error}");
+    }
+
+    #[test]
+    fn a_process_without_a_command_and_a_seventeenth_layer_are_refused() {
+        let one = rule(json!({"read": []}));
+        assert!(!is_within(&one, &json!({"process": {"args": []}})));
+        let many = (0u16..17).fold(Landlock::top(), |all, port| {
+            all.meet(&rule(json!({"bind": [port]})))
+        });
+        assert!(!is_within(&many, &json!({"process": {"args": ["a"]}})));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let paths = ["/usr", "/tmp", "/dev"];
+        let list = || proptest::option::of(subsequence(paths.to_vec(), 0..3));
+        let rules = (list(), list(), list())
+            .prop_map(|(r, w, x)| rule(json!({"read": r, "write": w, "execute": x})));
+        hold(rules, Just(json!({"process": {"args": ["a"]}})));
+    }
+}

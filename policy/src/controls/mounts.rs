@@ -1,0 +1,208 @@
+//! `mounts`: what a container's spec mounts from where and to where (runtime-spec, config.md).
+//!
+//! A source is judged as the spec names it. Links that lead elsewhere are resolved by containerd and
+//! the kubelet before they write it; a component of an allowed path that the container's user can
+//! write makes the rule as weak as that path.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::allow_list::{AllowLists, intersection};
+use super::host_path::HostPath;
+use super::mount_places::{is_usual, kind};
+use super::propagation::{Propagation, in_words};
+use super::{Asked, Finding, Mismatch, Rule, Scope};
+use crate::proc::Seen;
+use crate::spec::edit::Edit;
+use crate::spec::view;
+
+const FIELD: &str = "mounts";
+
+/// What a container may mount. A mount that is not allowed is left out; one whose propagation is not
+/// allowed gets the nearest that is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MountsDocument {
+    /// The host's paths that may be mounted. Bind mounts are judged by it, the folders of overlays,
+    /// and the source of everything that is no pseudo file system of the container's own. The
+    /// kubelet's and the runtime's own folders must be among them: volumes, `/etc/hosts` and the
+    /// pod's shared memory are bind mounts from there.
+    #[serde(default)]
+    pub host_paths: Option<HostPaths>,
+    /// How mounts may propagate between container and host (Kubernetes: `mountPropagation`).
+    #[serde(default)]
+    pub propagation: Option<Propagations>,
+    /// Leaves out mounts at or below `/proc`, `/sys` and `/dev`, other than those that the runtimes
+    /// and the kubelet make there themselves, and proc, sysfs and cgroup file systems anywhere else:
+    /// with them masked and read-only paths can be gone around.
+    #[serde(default)]
+    pub protect_destinations: bool,
+    /// The types of file systems that may be mounted beyond those of every container (proc, sysfs,
+    /// tmpfs, devpts, mqueue, cgroup, cgroup2, bind mounts and overlay).
+    #[serde(default)]
+    pub file_systems: Option<FileSystems>,
+}
+
+/// Paths of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostPaths {
+    /// Absolute paths, each with everything below it; `*` stands for any run of characters within one
+    /// component. An empty list allows none.
+    pub allow: BTreeSet<HostPath>,
+}
+
+/// Propagations of mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Propagations {
+    /// Of `slave`, `rslave` (Kubernetes: `HostToContainer`), `shared` and `rshared`
+    /// (`Bidirectional`), those that are allowed. What passes no mounts always is.
+    pub allow: BTreeSet<Propagation>,
+}
+
+/// Types of file systems.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileSystems {
+    /// Types as the kernel names them (`hugetlbfs`, `nfs4`), see filesystems(5).
+    pub allow: BTreeSet<String>,
+}
+
+/// The rule of one policy or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mounts {
+    /// Allowed paths of the host.
+    pub host_paths: AllowLists<HostPath>,
+    /// Allowed propagations; `None` allows all.
+    pub propagation: Option<BTreeSet<Propagation>>,
+    /// Whether the kernel's places are protected.
+    pub protect_destinations: bool,
+    /// Allowed types beyond the usual; `None` allows all.
+    pub file_systems: Option<BTreeSet<String>>,
+}
+
+/// Pseudo file systems that hold nothing of the host's, with which every container is made. Each is
+/// of the container's own namespaces, or empty.
+const OWN: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+
+impl From<MountsDocument> for Mounts {
+    fn from(document: MountsDocument) -> Self {
+        Mounts {
+            host_paths: AllowLists::from_document(document.host_paths.map(|paths| paths.allow)),
+            propagation: document.propagation.map(|propagation| propagation.allow),
+            protect_destinations: document.protect_destinations,
+            file_systems: document.file_systems.map(|types| types.allow),
+        }
+    }
+}
+
+impl Rule for Mounts {
+    const CONTROL: &'static str = "mounts";
+    const SCOPE: Scope = Scope::Container;
+
+    fn top() -> Self {
+        MountsDocument::default().into()
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        Mounts {
+            host_paths: self.host_paths.meet(&other.host_paths),
+            propagation: intersection(self.propagation.as_ref(), other.propagation.as_ref()),
+            protect_destinations: self.protect_destinations || other.protect_destinations,
+            file_systems: intersection(self.file_systems.as_ref(), other.file_systems.as_ref()),
+        }
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        let mounts = view::items(asked.spec, FIELD);
+        let mut kept = Vec::with_capacity(mounts.len());
+        let mut found = Vec::new();
+        for (index, mount) in mounts.iter().enumerate() {
+            if let Some(allowed) = self.forbids(mount) {
+                found.push((format!("{FIELD}[{index}]"), mount.clone(), allowed));
+                continue;
+            }
+            let lowered = self.lower(mount);
+            if lowered != *mount {
+                let allowed = self.propagation.as_ref().map(in_words).unwrap_or_default();
+                found.push((FIELD.to_owned(), mount.clone(), format!("propagation {allowed}")));
+            }
+            kept.push(lowered);
+        }
+        let remedy = vec![Edit::Set(FIELD.to_owned(), kept.into())];
+        found
+            .into_iter()
+            .map(|(field, asked, allowed)| Finding {
+                field,
+                asked,
+                allowed,
+                remedy: Some(remedy.clone()),
+            })
+            .collect()
+    }
+
+    fn verify(&self, _seen: &Seen) -> Vec<Mismatch> {
+        // mountinfo names a mount's path within its file system, not on the host, and a process that
+        // may mount has mounts of its own there. What the runtime was told is what was mounted.
+        Vec::new()
+    }
+}
+
+impl Mounts {
+    /// Why the mount may not be; `None` where it may.
+    fn forbids(&self, mount: &Value) -> Option<String> {
+        if self.protect_destinations && !is_usual(mount) {
+            return Some("nothing but the runtime's own mounts at or below /proc, /sys, /dev".to_owned());
+        }
+        let kind = kind(mount);
+        if let Some(types) = &self.file_systems
+            && !OWN.contains(&kind)
+            && !["bind", "overlay"].contains(&kind)
+            && !types.contains(kind)
+        {
+            let types: Vec<&str> = types.iter().map(String::as_str).collect();
+            return Some(format!("the usual file systems, and of others: [{}]", types.join(", ")));
+        }
+        let allowed = |path: &str| self.host_paths.allow(|allowed| allowed.holds(path));
+        (!sources(mount, kind).into_iter().all(allowed))
+            .then(|| format!("host paths {}", self.host_paths.in_words()))
+    }
+
+    /// The mount with each propagation that is not allowed lowered to one that is.
+    fn lower(&self, mount: &Value) -> Value {
+        let Some(allow) = &self.propagation else { return mount.clone() };
+        let mut mount = mount.clone();
+        if let Some(Value::Array(options)) = mount.get_mut("options") {
+            for option in options {
+                if let Some(asked) = option.as_str().and_then(|name| name.parse::<Propagation>().ok())
+                    && !asked.is_allowed(allow)
+                {
+                    *option = json!(asked.lowered(allow));
+                }
+            }
+        }
+        mount
+    }
+}
+
+/// What of the host a mount reaches.
+fn sources<'a>(mount: &'a Value, kind: &str) -> Vec<&'a str> {
+    match kind {
+        kind if OWN.contains(&kind) => Vec::new(),
+        // Options reach the kernel joined by commas, so one may hold several. Layers are separated by
+        // colons; a backslash escapes one (overlayfs.rst), and such a path is compared as it stands.
+        "overlay" => view::strings(mount, "options")
+            .flat_map(|option| option.split(','))
+            .filter_map(|option| option.split_once('='))
+            .filter(|(_, value)| value.contains('/'))
+            .flat_map(|(_, value)| value.split(':'))
+            .filter(|path| !path.is_empty())
+            .collect(),
+        // An empty source of a bind mount is the bundle (runc joins it to its working directory).
+        _ => vec![view::text(mount, "source").unwrap_or_default()],
+    }
+}

@@ -1,0 +1,54 @@
+//! `readOnlyRootFilesystem`: the container's root is mounted read-only (runtime-spec, `root`).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Asked, Finding, Mismatch, Rule, Scope};
+use crate::proc::Seen;
+use crate::spec::edit::Edit;
+use crate::spec::view;
+
+const FIELD: &str = "root.readonly";
+
+/// Whether the root file system must be read-only. Volumes, and the runtime's own `/dev`, `/run` and
+/// `/tmp` where it mounts them, stay as they are; an image that writes anywhere else needs a volume
+/// there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct ReadOnlyRootFilesystem(pub bool);
+
+impl Rule for ReadOnlyRootFilesystem {
+    const CONTROL: &'static str = "readOnlyRootFilesystem";
+    const SCOPE: Scope = Scope::Container;
+
+    fn top() -> Self {
+        ReadOnlyRootFilesystem(false)
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        ReadOnlyRootFilesystem(self.0 || other.0)
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        if !self.0 || view::flag(asked.spec, FIELD) {
+            return Vec::new();
+        }
+        vec![Finding {
+            field: FIELD.to_owned(),
+            asked: view::at(asked.spec, FIELD).cloned().unwrap_or(Value::Null),
+            allowed: "true".to_owned(),
+            remedy: Some(vec![Edit::Set(FIELD.to_owned(), json!(true))]),
+        }]
+    }
+
+    fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
+        if !self.0 || seen.is_read_only_mount("/") {
+            return Vec::new();
+        }
+        vec![Mismatch {
+            what: "mount at /".to_owned(),
+            found: seen.mount_at("/").map_or("none", |_| "rw").to_owned(),
+            allowed: "ro".to_owned(),
+        }]
+    }
+}

@@ -1,0 +1,51 @@
+//! `readonlyPaths`: paths that no process of the container can write (runtime-spec,
+//! config-linux.md).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::masked_paths::add_missing;
+use super::{Asked, Finding, Mismatch, Rule, Scope};
+use crate::proc::Seen;
+
+const FIELD: &str = "linux.readonlyPaths";
+
+/// Paths that must be read-only, whatever the container asks for (`/proc/sys`). The runtime skips
+/// those that do not exist. A process with CAP_SYS_ADMIN and mount(2) can make them writable again:
+/// the floor of capabilities or of seccomp is what keeps them so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct ReadonlyPaths(pub BTreeSet<String>);
+
+impl Rule for ReadonlyPaths {
+    const CONTROL: &'static str = "readonlyPaths";
+    const SCOPE: Scope = Scope::Container;
+
+    fn top() -> Self {
+        ReadonlyPaths::default()
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        ReadonlyPaths(&self.0 | &other.0)
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        add_missing(FIELD, &self.0, asked.spec)
+    }
+
+    fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
+        // The runtime binds each path onto itself and remounts it read-only (runc
+        // libcontainer/rootfs_linux.go, readonlyPath). One without a mount of its own may not exist;
+        // whether it does is for who can look inside.
+        self.0
+            .iter()
+            .filter(|path| seen.mount_at(path).is_some() && !seen.is_read_only_mount(path))
+            .map(|path| Mismatch {
+                what: format!("mount at {path}"),
+                found: "rw".to_owned(),
+                allowed: "ro".to_owned(),
+            })
+            .collect()
+    }
+}

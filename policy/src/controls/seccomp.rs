@@ -1,0 +1,495 @@
+//! `seccomp`: which system calls a process may make (seccomp(2)).
+//!
+//! What a container asks and what the floor demands are met exactly, as functions from architecture,
+//! call and arguments to an action ([`crate::seccomp`]); the result goes into `linux.seccomp`. Where
+//! no exact single filter is found within the limits, the container is refused: a merge that could be
+//! weaker than either is never made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Asked, Finding, Mismatch, Rule, Scope};
+use crate::document::DocumentError;
+use crate::proc::Seen;
+use crate::seccomp::{
+    Arch, Function, Profile, Reading, SeccompError, Source, Target, builtin, deny_profile,
+};
+use crate::spec::edit::Edit;
+use crate::spec::view;
+use crate::suggest;
+
+const FIELD: &str = "linux.seccomp";
+
+/// What a policy writes. A profile is named by a path below the policy's directory (an OCI seccomp
+/// section, or the containerd and Docker format with conditions on capabilities and kernel), or is
+/// the built-in `runtime-default`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SeccompDocument {
+    /// The profile for a container that asks for none (`Unconfined`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// A profile that is met with whatever the container asks for, or stands alone where it asks for
+    /// none: only what both allow is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<String>,
+    /// System calls that are answered with EPERM, by name. On every architecture that stays allowed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub deny_syscalls: BTreeSet<String>,
+    /// Socket address families that cannot be opened, by name (`AF_ALG`). On 32-bit x86 this takes
+    /// away `socketcall(SYS_SOCKET)` whole, since the family stands behind a pointer there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub deny_socket_families: BTreeSet<String>,
+    /// Architectures whose calls stay allowed, by OCI name (`SCMP_ARCH_X86`); the machine's own
+    /// always is. `[]` is the machine's own alone. Calls of others kill the process's thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architectures: Option<BTreeSet<String>>,
+}
+
+/// The rule: profiles with their content, and what they are met with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Seccomp {
+    defaults: BTreeMap<String, Source>,
+    floors: BTreeMap<String, Source>,
+    deny_syscalls: BTreeSet<String>,
+    deny_socket_families: BTreeSet<u64>,
+    architectures: Option<BTreeSet<String>>,
+    /// Whether ways to speak TCP past Landlock are closed.
+    closes_tcp: bool,
+}
+
+/// Why a policy's seccomp rule was not taken.
+#[derive(Debug)]
+pub enum ProfileError {
+    /// A profile file.
+    File(DocumentError),
+    /// What the rule or the profile says.
+    Content(String),
+}
+
+impl Seccomp {
+    /// Loads the profiles that a document names and checks every name.
+    ///
+    /// # Errors
+    /// [`ProfileError`].
+    pub fn load(
+        document: SeccompDocument,
+        read: &mut dyn FnMut(&str) -> Result<Vec<u8>, DocumentError>,
+    ) -> Result<Seccomp, ProfileError> {
+        let mut load = |name: Option<&String>| -> Result<BTreeMap<String, Source>, ProfileError> {
+            let Some(name) = name else { return Ok(BTreeMap::new()) };
+            let (key, source) = match builtin(name) {
+                Some(source) => (name.clone(), source.clone()),
+                None => {
+                    let bytes = read(name).map_err(ProfileError::File)?;
+                    let source = Source::parse(&bytes)
+                        .map_err(|error| ProfileError::Content(format!("{name}: {error}")))?;
+                    (format!("{name}@sha256:{:x}", Hex(&Sha256::digest(&bytes))), source)
+                }
+            };
+            check_profile(&source).map_err(|error| ProfileError::Content(format!("{name}: {error}")))?;
+            Ok(BTreeMap::from([(key, source)]))
+        };
+        let defaults = load(document.default.as_ref())?;
+        let floors = load(document.floor.as_ref())?;
+        let names: Vec<&str> = document.deny_syscalls.iter().map(String::as_str).collect();
+        deny_profile(&names, &[]).map_err(|error| ProfileError::Content(error.to_string()))?;
+        let deny_socket_families = document
+            .deny_socket_families
+            .iter()
+            .map(|name| {
+                FAMILIES.iter().find(|(known, _)| known == name).map(|(_, number)| *number).ok_or_else(
+                    || {
+                        let known = FAMILIES.iter().map(|(known, _)| *known);
+                        ProfileError::Content(suggest::unknown("socket family", name, known))
+                    },
+                )
+            })
+            .collect::<Result<_, _>>()?;
+        for name in document.architectures.iter().flatten() {
+            if Arch::parse(name).is_none() {
+                return Err(ProfileError::Content(format!(
+                    "unknown architecture {name:?}; architectures have OCI names such as SCMP_ARCH_X86"
+                )));
+            }
+        }
+        Ok(Seccomp {
+            defaults,
+            floors,
+            deny_syscalls: document.deny_syscalls,
+            deny_socket_families,
+            architectures: document.architectures,
+            closes_tcp: false,
+        })
+    }
+
+    /// What a Landlock rule needs beneath it: nothing of the mount family, `mount_setattr` above all,
+    /// which Landlock does not cover and which could make the launcher's mounts writable; and, where
+    /// TCP ports are ruled, no way to speak TCP past the calls that Landlock checks.
+    pub fn beneath_landlock(closes_tcp: bool) -> Seccomp {
+        let names = ["mount", "mount_setattr", "move_mount", "pivot_root", "umount", "umount2"];
+        Seccomp { deny_syscalls: names.map(str::to_owned).into(), closes_tcp, ..Seccomp::default() }
+    }
+
+    /// What the rule demands of a container with these capabilities; `None` where it demands nothing.
+    fn demanded(&self, asked: &Asked<'_>, unconfined: bool) -> Result<Option<Function>, SeccompError> {
+        let caps: BTreeSet<String> = match asked.bounding {
+            Some(bounding) => bounding.iter().cloned().collect(),
+            None => view::strings(asked.spec, "process.capabilities.bounding")
+                .map(str::to_owned)
+                .collect(),
+        };
+        let target = Target { caps: &caps, kernel: asked.node.kernel };
+        let mut functions = Vec::new();
+        let defaults = self.defaults.values().filter(|_| unconfined);
+        for source in self.floors.values().chain(defaults) {
+            functions.push(Function::of(&source.resolve(&target)?, Reading::Policy)?);
+        }
+        let denies = !self.deny_syscalls.is_empty() || !self.deny_socket_families.is_empty();
+        let alone = functions.is_empty() && self.architectures.is_some();
+        if denies || alone {
+            let names: Vec<&str> = self.deny_syscalls.iter().map(String::as_str).collect();
+            let families: Vec<u64> = self.deny_socket_families.iter().copied().collect();
+            functions.push(Function::of(&deny_profile(&names, &families)?, Reading::Policy)?);
+        }
+        if self.closes_tcp {
+            functions.push(Function::of(&tcp_beside_landlock()?, Reading::Policy)?);
+        }
+        let mut functions = functions.into_iter();
+        let Some(first) = functions.next() else { return Ok(None) };
+        let met = functions.try_fold(first, |met, function| met.meet(&function))?;
+        Ok(Some(match &self.architectures {
+            Some(names) => met.restrict_to(&names.iter().filter_map(|name| Arch::parse(name)).collect()),
+            None => met,
+        }))
+    }
+
+    fn examine(&self, asked: &Asked<'_>) -> Result<Option<Finding>, SeccompError> {
+        let section = view::at(asked.spec, FIELD);
+        let Some(demanded) = self.demanded(asked, section.is_none())? else { return Ok(None) };
+        let allowed = self.in_words();
+        let finding = |asked: Value, profile: Profile| Finding {
+            field: FIELD.to_owned(),
+            asked,
+            allowed: allowed.clone(),
+            remedy: Some(vec![Edit::Set(FIELD.to_owned(), profile.to_oci())]),
+        };
+        let Some(section) = section else {
+            return Ok(Some(finding(Value::Null, demanded.to_profile()?)));
+        };
+        let profile = Profile::from_oci(section)?;
+        if profile.notifies() || profile.listener().is_some() {
+            // The agent behind the listener decides in the filter's place, and the path is handed to
+            // a runtime that is root (runtime-spec, config-linux.md, listenerPath).
+            return Ok(Some(Finding {
+                field: "linux.seccomp.listenerPath".to_owned(),
+                asked: view::at(section, "listenerPath").cloned().unwrap_or(json!("SCMP_ACT_NOTIFY")),
+                allowed: "no seccomp listener".to_owned(),
+                remedy: None,
+            }));
+        }
+        let function = Function::of(&profile, Reading::Runtime)?;
+        if function.le(&demanded) {
+            return Ok(None);
+        }
+        let met = function.meet(&demanded)?;
+        let wider: Vec<&str> = function
+            .syscalls()
+            .chain(demanded.syscalls())
+            .filter(|name| function.always(name) != met.always(name))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .take(8)
+            .collect();
+        let asked = json!(format!("a profile that is wider, in {} and possibly more", wider.join(", ")));
+        Ok(Some(finding(asked, met.to_profile()?)))
+    }
+
+    fn in_words(&self) -> String {
+        let mut words: Vec<String> = self.floors.keys().chain(self.defaults.keys()).cloned().collect();
+        if !self.deny_syscalls.is_empty() {
+            let names: Vec<&str> = self.deny_syscalls.iter().map(String::as_str).collect();
+            words.push(format!("without {}", names.join(", ")));
+        }
+        let families = FAMILIES.iter().filter(|(_, number)| self.deny_socket_families.contains(number));
+        words.extend(families.map(|(name, _)| format!("without {name}")));
+        if let Some(architectures) = &self.architectures {
+            let names: Vec<&str> = architectures.iter().map(String::as_str).collect();
+            words.push(format!("on the native architecture and [{}]", names.join(", ")));
+        }
+        if self.closes_tcp {
+            words.push("without MPTCP, SMC and TCP Fast Open".to_owned());
+        }
+        words.join("; ")
+    }
+}
+
+impl Rule for Seccomp {
+    const CONTROL: &'static str = "seccomp";
+    const SCOPE: Scope = Scope::Container;
+
+    fn top() -> Self {
+        Seccomp::default()
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        let union = |ours: &BTreeMap<String, Source>, theirs: &BTreeMap<String, Source>| {
+            ours.iter().chain(theirs).map(|(key, source)| (key.clone(), source.clone())).collect()
+        };
+        Seccomp {
+            defaults: union(&self.defaults, &other.defaults),
+            floors: union(&self.floors, &other.floors),
+            deny_syscalls: &self.deny_syscalls | &other.deny_syscalls,
+            deny_socket_families: &self.deny_socket_families | &other.deny_socket_families,
+            architectures: match (&self.architectures, &other.architectures) {
+                (Some(ours), Some(theirs)) => Some(ours & theirs),
+                (ours, theirs) => ours.as_ref().or(theirs.as_ref()).cloned(),
+            },
+            closes_tcp: self.closes_tcp || other.closes_tcp,
+        }
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        match self.examine(asked) {
+            Ok(finding) => finding.into_iter().collect(),
+            Err(error) => vec![Finding {
+                field: FIELD.to_owned(),
+                asked: json!("a profile that cannot be combined with the floor"),
+                allowed: format!("{}: {error}", self.in_words()),
+                remedy: None,
+            }],
+        }
+    }
+
+    fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
+        // SECCOMP_MODE_FILTER is 2; which filter it is, the kernel does not tell.
+        if *self == Seccomp::top() || seen.seccomp_mode == 2 {
+            return Vec::new();
+        }
+        vec![Mismatch {
+            what: "Seccomp".to_owned(),
+            found: seen.seccomp_mode.to_string(),
+            allowed: "2 (filter)".to_owned(),
+        }]
+    }
+}
+
+/// A profile is read once for everything that it may be resolved to, so that a bad one is found when
+/// it is loaded and not when a container starts.
+fn check_profile(source: &Source) -> Result<(), SeccompError> {
+    let none = BTreeSet::new();
+    let all: BTreeSet<String> = super::capabilities::Capability::all().map(|c| format!("CAP_{c}")).collect();
+    for caps in [&none, &all] {
+        let profile = source.resolve(&Target { caps, kernel: (u32::MAX, 0) })?;
+        Function::of(&profile, Reading::Policy)?;
+        if profile.notifies() || profile.listener().is_some() {
+            return Err(SeccompError::Unsupported {
+                what: "SCMP_ACT_NOTIFY".to_owned(),
+                why: "an agent would decide in the floor's place; deny the calls instead".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Denies what carries TCP past Landlock's checks of bind and connect (measured on Linux 6.18): MPTCP
+/// sockets (IPPROTO_MPTCP, 262), SMC sockets (AF_SMC, 43), which fall back to TCP, and data sent with
+/// MSG_FASTOPEN, which connects.
+fn tcp_beside_landlock() -> Result<Profile, SeccompError> {
+    let masked = |names: &[&str], index: u32, mask: u64, value: u64| {
+        json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EACCES,
+               "args": [{"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}]})
+    };
+    const INT: u64 = 0xffff_ffff;
+    const MSG_FASTOPEN: u64 = 0x2000_0000;
+    let architectures: Vec<&str> =
+        deny_profile(&[], &[])?.architectures().iter().map(|arch| arch.oci()).collect();
+    Profile::from_oci(&json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": architectures,
+        "syscalls": [
+            masked(&["socket"], 0, INT, 43),
+            masked(&["socket"], 2, INT, 262),
+            masked(&["sendto", "sendmmsg"], 3, MSG_FASTOPEN, MSG_FASTOPEN),
+            masked(&["sendmsg"], 2, MSG_FASTOPEN, MSG_FASTOPEN),
+        ],
+    }))
+}
+
+/// Address families by name (include/linux/socket.h, Linux 6.18).
+const FAMILIES: [(&str, u64); 46] = [
+    ("AF_UNIX", 1),
+    ("AF_INET", 2),
+    ("AF_AX25", 3),
+    ("AF_IPX", 4),
+    ("AF_APPLETALK", 5),
+    ("AF_NETROM", 6),
+    ("AF_BRIDGE", 7),
+    ("AF_ATMPVC", 8),
+    ("AF_X25", 9),
+    ("AF_INET6", 10),
+    ("AF_ROSE", 11),
+    ("AF_DECnet", 12),
+    ("AF_NETBEUI", 13),
+    ("AF_SECURITY", 14),
+    ("AF_KEY", 15),
+    ("AF_NETLINK", 16),
+    ("AF_PACKET", 17),
+    ("AF_ASH", 18),
+    ("AF_ECONET", 19),
+    ("AF_ATMSVC", 20),
+    ("AF_RDS", 21),
+    ("AF_SNA", 22),
+    ("AF_IRDA", 23),
+    ("AF_PPPOX", 24),
+    ("AF_WANPIPE", 25),
+    ("AF_LLC", 26),
+    ("AF_IB", 27),
+    ("AF_MPLS", 28),
+    ("AF_CAN", 29),
+    ("AF_TIPC", 30),
+    ("AF_BLUETOOTH", 31),
+    ("AF_IUCV", 32),
+    ("AF_RXRPC", 33),
+    ("AF_ISDN", 34),
+    ("AF_PHONET", 35),
+    ("AF_IEEE802154", 36),
+    ("AF_CAIF", 37),
+    ("AF_ALG", 38),
+    ("AF_NFC", 39),
+    ("AF_VSOCK", 40),
+    ("AF_KCM", 41),
+    ("AF_QIPCRTR", 42),
+    ("AF_SMC", 43),
+    ("AF_XDP", 44),
+    ("AF_MCTP", 45),
+    ("AF_UNSPEC", 0),
+];
+
+/// Bytes in lower-case hexadecimal.
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for Hex<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within};
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+
+    fn rule(document: Value) -> Seccomp {
+        let document = serde_json::from_value(document).unwrap();
+        Seccomp::load(document, &mut |name| Ok(match name {
+            "no-keyctl.json" => br#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+                {"names":["keyctl"],"action":"SCMP_ACT_ERRNO"}]}"#.to_vec(),
+            _ => b"{}".to_vec(),
+        }))
+        .unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    fn function(spec: &Value) -> Function {
+        let profile = Profile::from_oci(&spec["linux"]["seccomp"]).unwrap();
+        Function::of(&profile, Reading::Runtime).unwrap()
+    }
+
+    #[test]
+    fn an_unconfined_container_gets_the_floor_and_the_default() {
+        let rule = rule(json!({"default": "runtime-default", "denySyscalls": ["io_uring_setup"]}));
+        let after = function(&enforced(&rule, &json!({"process": {}})));
+        let at = |name: &str| after.eval(Arch::native(), name, [0; 6]);
+        assert!(at("io_uring_setup").is_refusal() && at("mount").is_refusal());
+        assert!(!at("read").is_refusal());
+    }
+
+    #[test]
+    fn a_profile_of_its_own_is_met_with_the_floor_and_not_replaced() {
+        let rule = rule(json!({"floor": "no-keyctl.json", "default": "runtime-default"}));
+        let spec = json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mount"], "action": "SCMP_ACT_ERRNO"}]}}});
+        let after = function(&enforced(&rule, &spec));
+        let at = |name: &str| after.eval(Arch::native(), name, [0; 6]);
+        assert!(at("keyctl").is_refusal() && at("mount").is_refusal());
+        // The default is for those who ask for none.
+        assert!(!at("reboot").is_refusal());
+    }
+
+    #[test]
+    fn capabilities_open_what_the_default_profile_gives_them() {
+        let rule = rule(json!({"default": "runtime-default"}));
+        let spec = json!({"process": {"capabilities": {"bounding": ["CAP_SYS_ADMIN"]}}});
+        let after = function(&enforced(&rule, &spec));
+        assert!(!after.eval(Arch::native(), "mount", [0; 6]).is_refusal());
+    }
+
+    #[test]
+    fn a_listener_is_refused() {
+        let rule = rule(json!({"denySyscalls": ["keyctl"]}));
+        let spec = json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": "/run/agent.sock",
+            "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}}});
+        assert!(!is_within(&rule, &spec) && is_within(&Seccomp::top(), &spec));
+    }
+
+    #[test]
+    fn tcp_beside_landlock_is_closed_and_plain_tcp_is_not() {
+        let after = function(&enforced(&Seccomp::beneath_landlock(true), &json!({})));
+        let socket = |args: [u64; 6]| after.eval(Arch::native(), "socket", args).is_refusal();
+        assert!(socket([2, 1, 262, 0, 0, 0]) && socket([10, 1, 262, 0, 0, 0]));
+        assert!(socket([43, 1, 0, 0, 0, 0]) && !socket([2, 1, 0, 0, 0, 0]));
+        let send = |flags| after.eval(Arch::native(), "sendto", [3, 0, 0, flags, 0, 0]).is_refusal();
+        assert!(send(0x2000_0000) && send(0x2000_4000) && !send(0x4000));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let load = |document: Value| {
+            let document = serde_json::from_value(document).unwrap();
+            match Seccomp::load(document, &mut |_| Ok(b"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"keyctrl\"],\"action\":\"SCMP_ACT_ERRNO\"}]}".to_vec())) {
+                Err(ProfileError::Content(message)) => message,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(load(json!({"denySyscalls": ["io_uring_setp"]})).contains("io_uring_setup"));
+        assert!(load(json!({"denySocketFamilies": ["AF_ALGO"]})).contains("AF_ALG"));
+        assert!(load(json!({"architectures": ["x86"]})).contains("SCMP_ARCH"));
+        assert!(load(json!({"floor": "typo.json"})).contains("keyctl"));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let names = ["keyctl", "mount", "read", "socket"];
+        let strings = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+        let denied = subsequence(strings(&names), 0..=3);
+        let rules = (denied, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(deny, x, y, tcp)| {
+            let floor = x.then_some("no-keyctl.json");
+            let families = if y { vec!["AF_ALG"] } else { vec![] };
+            let rule = rule(json!({"denySyscalls": deny, "floor": floor,
+                "denySocketFamilies": families, "architectures": y.then(Vec::<String>::new)}));
+            if tcp { rule.meet(&Seccomp::beneath_landlock(true)) } else { rule }
+        });
+        let asked = subsequence(strings(&names), 1..=3);
+        let specs = proptest::option::of((asked, any::<bool>())).prop_map(|asked| match asked {
+            None => json!({"process": {}}),
+            Some((names, deny)) => {
+                let (default, action) = if deny {
+                    ("SCMP_ACT_ALLOW", "SCMP_ACT_KILL_PROCESS")
+                } else {
+                    ("SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW")
+                };
+                json!({"linux": {"seccomp": {"defaultAction": default,
+                    "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+                    "syscalls": [{"names": names, "action": action}]}}})
+            }
+        });
+        hold(rules, specs);
+    }
+}

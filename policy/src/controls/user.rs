@@ -1,0 +1,154 @@
+//! `user`: as whom processes run (runtime-spec, `process.user`; credentials(7)).
+//!
+//! What a policy judges is the numeric id that the runtime is given; names in an image's
+//! `/etc/passwd` are resolved before, by the caller.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::id_ranges::IdRanges;
+use super::{Asked, Finding, Mismatch, Rule, Scope};
+use crate::proc::Seen;
+use crate::spec::edit::Edit;
+use crate::spec::view;
+
+/// The users and groups that processes may have, ids as the container numbers them. A user or group
+/// that is not allowed is refused, since files in the image belong to it; a supplemental group is
+/// taken away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct User {
+    /// Refuses user 0. A container that names no user runs as 0.
+    #[serde(default)]
+    pub run_as_non_root: bool,
+    /// The user ids that a process may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<IdRanges>,
+    /// The primary group ids that a process may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_group: Option<IdRanges>,
+    /// The supplemental group ids that a process may have; the primary group may stand among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supplemental_groups: Option<IdRanges>,
+}
+
+const UID: &str = "process.user.uid";
+const GID: &str = "process.user.gid";
+const GROUPS: &str = "process.user.additionalGids";
+
+impl Rule for User {
+    const CONTROL: &'static str = "user";
+    const SCOPE: Scope = Scope::Process;
+
+    fn top() -> Self {
+        User::default()
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        User {
+            run_as_non_root: self.run_as_non_root || other.run_as_non_root,
+            run_as_user: meet(self.run_as_user.as_ref(), other.run_as_user.as_ref()),
+            run_as_group: meet(self.run_as_group.as_ref(), other.run_as_group.as_ref()),
+            supplemental_groups: meet(
+                self.supplemental_groups.as_ref(),
+                other.supplemental_groups.as_ref(),
+            ),
+        }
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let uid = id(asked.spec, UID);
+        if self.run_as_non_root && uid.is_none_or(|uid| uid == 0) {
+            findings.push(refused(asked.spec, UID, "a user other than 0".to_owned()));
+        }
+        if let Some(ranges) = &self.run_as_user
+            && !uid.is_some_and(|uid| ranges.contain(uid))
+        {
+            findings.push(refused(asked.spec, UID, ranges.to_string()));
+        }
+        let gid = id(asked.spec, GID);
+        if let Some(ranges) = &self.run_as_group
+            && !gid.is_some_and(|gid| ranges.contain(gid))
+        {
+            findings.push(refused(asked.spec, GID, ranges.to_string()));
+        }
+        if let Some(ranges) = &self.supplemental_groups {
+            // containerd lists the primary group among the supplemental ones (CVE-2023-25173).
+            let groups = view::items(asked.spec, GROUPS);
+            let (kept, lost): (Vec<&Value>, Vec<&Value>) = groups.iter().partition(|group| {
+                let group = group.as_u64().and_then(|id| u32::try_from(id).ok());
+                group.is_some_and(|group| ranges.contain(group) || gid == Some(group))
+            });
+            if !lost.is_empty() {
+                let kept: Vec<Value> = kept.into_iter().cloned().collect();
+                findings.push(Finding {
+                    field: GROUPS.to_owned(),
+                    asked: groups.into(),
+                    allowed: ranges.to_string(),
+                    remedy: Some(vec![Edit::Set(GROUPS.to_owned(), kept.into())]),
+                });
+            }
+        }
+        findings
+    }
+
+    fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
+        let mut mismatches = Vec::new();
+        let mut mismatch = |what: &str, found: u32, allowed: String| {
+            mismatches.push(Mismatch { what: what.to_owned(), found: found.to_string(), allowed });
+        };
+        // The real ids: a setuid program changes the effective ones alone. The kernel reports them as
+        // the reader's user namespace numbers them, so ranges can be compared only where the process
+        // is in the host's; the host's own root is never right for a non-root container.
+        let (uid, gid) = (seen.uids.first(), seen.gids.first());
+        if self.run_as_non_root && uid == Some(&0) {
+            mismatch("Uid", 0, "not 0".to_owned());
+        }
+        if !seen.host_namespaces.iter().any(|name| name == "user") {
+            return mismatches;
+        }
+        if let (Some(ranges), Some(uid)) = (&self.run_as_user, uid)
+            && !ranges.contain(*uid)
+        {
+            mismatch("Uid", *uid, ranges.to_string());
+        }
+        if let (Some(ranges), Some(gid)) = (&self.run_as_group, gid)
+            && !ranges.contain(*gid)
+        {
+            mismatch("Gid", *gid, ranges.to_string());
+        }
+        if let Some(ranges) = &self.supplemental_groups {
+            let wide = seen.groups.iter().find(|id| !ranges.contain(**id) && Some(*id) != gid);
+            if let Some(group) = wide {
+                mismatch("Groups", *group, ranges.to_string());
+            }
+        }
+        mismatches
+    }
+}
+
+/// Ids that both allow; ranges left out allow all.
+fn meet(ours: Option<&IdRanges>, theirs: Option<&IdRanges>) -> Option<IdRanges> {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) => Some(ours.meet(theirs)),
+        (ours, theirs) => ours.or(theirs).cloned(),
+    }
+}
+
+/// The id at a place, 0 where it is absent as it is for the runtimes; `None` for what is no id.
+fn id(spec: &Value, field: &str) -> Option<u32> {
+    match view::at(spec, field) {
+        None => Some(0),
+        Some(value) => value.as_u64().and_then(|id| u32::try_from(id).ok()),
+    }
+}
+
+fn refused(spec: &Value, field: &str, allowed: String) -> Finding {
+    Finding {
+        field: field.to_owned(),
+        asked: view::at(spec, field).cloned().unwrap_or(Value::Null),
+        allowed,
+        remedy: None,
+    }
+}

@@ -1,0 +1,259 @@
+//! The one function that decides, for every door.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::controls::landlock::Layer;
+use crate::controls::{Asked, Finding, Node, Rule, Scope, Support};
+use crate::facts::Facts;
+use crate::floor::{Action, Bound, Clause, Floor, Source, Visitor};
+use crate::launch;
+use crate::spec::{table, view};
+use crate::verdict::{Admission, Change, Degraded, Reason, Refusal, Verdict};
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A container is created (OCI `create`, and `run`, which creates and starts).
+    Create,
+    /// A process is started in a container that runs.
+    Exec,
+}
+
+/// A request for a verdict.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The door.
+    pub door: Door,
+    /// What is asked: the container's spec; for an exec its `process`, with the seccomp section that
+    /// the container was created with at `linux.seccomp`.
+    pub spec: &'a Value,
+    /// What is known of the container.
+    pub facts: &'a Facts,
+    /// What is known of the node.
+    pub node: &'a Node,
+    /// For an exec: the bounding set that the container was created with.
+    pub bounding: Option<&'a [String]>,
+}
+
+/// Decides a request: enforced <= asked and enforced <= floor, or refused.
+pub fn decide(request: &Request<'_>, floor: &Floor) -> Verdict {
+    let mut pass = Pass::new(request, request.spec.clone());
+    reject_reserved(request.spec, &mut pass.reasons);
+    floor.visit(&mut pass);
+    // The floor must hold of the outcome, whatever the controls did to each other's fields.
+    let mut check = Pass::new(request, pass.spec.clone());
+    floor.visit(&mut check);
+    if pass.reasons.is_empty() {
+        pass.reasons.extend(check.changes.into_iter().map(|change| Reason {
+            control: change.control,
+            field: change.field,
+            asked: change.asked,
+            allowed: format!("{} (two controls undo each other here; this is a defect)", change.allowed),
+            policy: change.policies.into_iter().next(),
+        }));
+    }
+    if !pass.reasons.is_empty() {
+        return Verdict::Refuse(Refusal { reasons: pass.reasons });
+    }
+    let mut notes = Vec::new();
+    note_unknown_fields(request.spec, "", &mut notes);
+    match launch::plan(pass.spec, pass.layers) {
+        Ok((spec, launch)) => {
+            notes.extend(launch.open_ends());
+            Verdict::Admit(Box::new(Admission {
+                spec,
+                launch,
+                changes: pass.changes,
+                degraded: pass.degraded,
+                notes,
+            }))
+        }
+        Err(reason) => Verdict::Refuse(Refusal { reasons: vec![*reason] }),
+    }
+}
+
+/// One application of a floor.
+struct Pass<'a> {
+    request: &'a Request<'a>,
+    spec: Value,
+    layers: BTreeSet<Layer>,
+    changes: Vec<Change>,
+    degraded: Vec<Degraded>,
+    reasons: Vec<Reason>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(request: &'a Request<'a>, spec: Value) -> Self {
+        Pass {
+            request,
+            spec,
+            layers: BTreeSet::new(),
+            changes: Vec::new(),
+            degraded: Vec::new(),
+            reasons: Vec::new(),
+        }
+    }
+
+    /// The clauses as this node can enforce them; what it cannot is refused or recorded.
+    fn supported<R: Rule>(&mut self, bound: &Bound<R>) -> Vec<Clause<R>> {
+        let mut clauses = Vec::with_capacity(bound.clauses().len());
+        for clause in bound.clauses() {
+            match clause.rule.support(self.request.node) {
+                Support::Full => clauses.push(clause.clone()),
+                Support::Partial { rule, lost } if clause.best_effort => {
+                    self.degraded.push(Degraded {
+                        control: R::CONTROL.to_owned(),
+                        lost,
+                        policy: clause.source.clone(),
+                    });
+                    clauses.push(Clause { rule, ..clause.clone() });
+                }
+                Support::Partial { lost, .. } => self.reasons.push(Reason {
+                    control: R::CONTROL.to_owned(),
+                    field: R::CONTROL.to_owned(),
+                    asked: Value::String("a container on this node".to_owned()),
+                    allowed: format!(
+                        "only what the node can enforce: {lost}; list {} under spec.bestEffort to \
+                         start without it",
+                        R::CONTROL
+                    ),
+                    policy: Some(clause.source.clone()),
+                }),
+            }
+        }
+        clauses
+    }
+
+    /// Which clauses alone find fault with a field; all of them where none does alone.
+    fn demanders<R: Rule>(clauses: &[Clause<R>], field: &str, each: &[Vec<Finding>]) -> Vec<Source> {
+        let alone: Vec<Source> = clauses
+            .iter()
+            .zip(each)
+            .filter(|(_, findings)| findings.iter().any(|finding| finding.field == field))
+            .map(|(clause, _)| clause.source.clone())
+            .collect();
+        if alone.is_empty() {
+            clauses.iter().map(|clause| clause.source.clone()).collect()
+        } else {
+            alone
+        }
+    }
+}
+
+impl Visitor for Pass<'_> {
+    fn control<R: Rule>(&mut self, bound: &Bound<R>) {
+        let applies = self.request.door == Door::Create
+            || R::SCOPE == Scope::Process
+            || R::CONTROL == crate::controls::seccomp::Seccomp::CONTROL;
+        if bound.is_empty() || !applies {
+            return;
+        }
+        let clauses = self.supported(bound);
+        let met = clauses.iter().fold(R::top(), |met, clause| met.meet(&clause.rule));
+        self.layers.extend(met.layers());
+        let spec = std::mem::take(&mut self.spec);
+        let asked = Asked {
+            spec: &spec,
+            facts: self.request.facts,
+            node: self.request.node,
+            bounding: self.request.bounding,
+        };
+        let findings = met.tighten(&asked);
+        let mut edits = Vec::new();
+        if !findings.is_empty() {
+            // Only now is it asked who demanded what: most requests are within most rules.
+            let each: Vec<Vec<Finding>> =
+                clauses.iter().map(|clause| clause.rule.tighten(&asked)).collect();
+            for (clause, alone) in clauses.iter().zip(&each) {
+                for finding in alone {
+                    if clause.action == Action::Refuse || finding.remedy.is_none() {
+                        self.reasons.push(Reason {
+                            control: R::CONTROL.to_owned(),
+                            field: finding.field.clone(),
+                            asked: finding.asked.clone(),
+                            allowed: finding.allowed.clone(),
+                            policy: Some(clause.source.clone()),
+                        });
+                    }
+                }
+            }
+            for finding in findings {
+                let policies = Self::demanders(&clauses, &finding.field, &each);
+                let Some(remedy) = finding.remedy else {
+                    // Wider than the rules only together (an empty intersection, say).
+                    if !self.reasons.iter().any(|reason| reason.field == finding.field) {
+                        self.reasons.push(Reason {
+                            control: R::CONTROL.to_owned(),
+                            field: finding.field,
+                            asked: finding.asked,
+                            allowed: finding.allowed,
+                            policy: policies.into_iter().next(),
+                        });
+                    }
+                    continue;
+                };
+                edits.extend(remedy);
+                self.changes.push(Change {
+                    control: R::CONTROL.to_owned(),
+                    field: finding.field,
+                    asked: finding.asked,
+                    enforced: Value::Null,
+                    allowed: finding.allowed,
+                    policies,
+                });
+            }
+        }
+        self.spec = spec;
+        for edit in edits {
+            edit.apply(&mut self.spec);
+        }
+        for change in self.changes.iter_mut().filter(|change| change.control == R::CONTROL) {
+            change.enforced = view::at(&self.spec, &change.field).cloned().unwrap_or(Value::Null);
+        }
+    }
+}
+
+/// A request must not use the place that is the launcher's, nor hide a mount below it.
+fn reject_reserved(spec: &Value, reasons: &mut Vec<Reason>) {
+    for mount in view::items(spec, "mounts") {
+        let destination = view::text(mount, "destination").unwrap_or_default();
+        if launch::is_reserved(destination) {
+            reasons.push(Reason {
+                control: "mounts".to_owned(),
+                field: "mounts".to_owned(),
+                asked: Value::String(destination.to_owned()),
+                allowed: format!("nothing at or below {}, the launcher's place", launch::PLACE),
+                policy: None,
+            });
+        }
+    }
+}
+
+/// Fields that the table does not have are kept, since dropping them could only break or widen what
+/// they ask for; an operator is told, since no control judges them.
+fn note_unknown_fields(value: &Value, place: &str, notes: &mut Vec<String>) {
+    match value {
+        Value::Object(object) if table::has_free_keys(place) => {
+            for value in object.values() {
+                note_unknown_fields(value, &table::free_child(place), notes);
+            }
+        }
+        Value::Object(object) => {
+            for (key, value) in object {
+                let place = table::child(place, key);
+                if table::decision(&place).is_some() {
+                    note_unknown_fields(value, &place, notes);
+                } else {
+                    notes.push(format!("{place} is not a field that coaming knows; it was kept"));
+                }
+            }
+        }
+        Value::Array(items) => {
+            let place = format!("{place}[]");
+            items.iter().for_each(|item| note_unknown_fields(item, &place, notes));
+        }
+        _ => {}
+    }
+}

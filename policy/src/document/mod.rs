@@ -1,0 +1,28 @@
+//! Documents: what people write, in YAML or JSON.
+//!
+//! Every document is read strictly. An unknown field, a duplicate key, a wrong type or an unknown
+//! name is an error with file, line and column, and the nearest known word where there is one.
+
+mod at;
+mod directory;
+mod error;
+mod node;
+mod policy;
+mod selector;
+
+pub use at::At;
+pub use directory::{Directory, MAX_FILE_BYTES, MAX_FILES, read_directory, read_root_owned};
+pub use error::DocumentError;
+pub use node::{BuiltIn, NodeConfiguration, Runtime};
+pub use policy::{Metadata, PolicyDocument, PolicySpec, parse_policies};
+pub use selector::Match;
+
+/// The API version of every document.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+pub enum ApiVersion {
+    /// The first published version; fields may still change before v1.
+    #[serde(rename = "coaming.dev/v1alpha1")]
+    V1Alpha1,
+}

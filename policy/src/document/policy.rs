@@ -1,0 +1,292 @@
+//! The `Policy` document.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::{ApiVersion, At, DocumentError, Match};
+use crate::controls::annotations::Annotations;
+use crate::controls::app_armor::AppArmor;
+use crate::controls::capabilities::Capabilities;
+use crate::controls::devices::DevicesDocument;
+use crate::controls::fields::Fields;
+use crate::controls::hooks::HooksDocument;
+use crate::controls::host_namespaces::HostNamespaces;
+use crate::controls::landlock::{Landlock, LandlockDocument};
+use crate::controls::masked_paths::MaskedPaths;
+use crate::controls::mounts::MountsDocument;
+use crate::controls::no_new_privileges::NoNewPrivileges;
+use crate::controls::privileged::Privileged;
+use crate::controls::read_only_root::ReadOnlyRootFilesystem;
+use crate::controls::readonly_paths::ReadonlyPaths;
+use crate::controls::resources::Resources;
+use crate::controls::rlimits::Rlimits;
+use crate::controls::rootfs_propagation::RootfsPropagation;
+use crate::controls::se_linux::SeLinux;
+use crate::controls::seccomp::{ProfileError, Seccomp, SeccompDocument};
+use crate::controls::sysctls::SysctlsDocument;
+use crate::controls::user::User;
+use crate::floor::{Action, Bound, Clause, Floor, Source};
+use crate::suggest;
+
+/// A policy: what the containers that it selects may do at most.
+///
+/// Policies only tighten. Every policy that selects a container applies, together with the built-in
+/// floor; their order never matters, and adding one never widens anything.
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PolicyDocument {
+    /// `coaming.dev/v1alpha1`.
+    pub api_version: ApiVersion,
+    /// `Policy`.
+    pub kind: Kind,
+    /// The policy's name.
+    pub metadata: At<Metadata>,
+    /// What is demanded, and of whom.
+    pub spec: PolicySpec,
+}
+
+/// The kinds that a policy directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+pub enum Kind {
+    /// A policy.
+    Policy,
+}
+
+/// The name of a document.
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// A name of lower-case letters, digits, `-` and `.`, unique in the directory.
+    pub name: String,
+}
+
+/// The demands of a policy. A control that is left out demands nothing.
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PolicySpec {
+    /// The containers that the policy applies to. Left out: every workload container.
+    #[serde(default, rename = "match")]
+    pub selector: Option<Match>,
+    /// What is done when more is asked than a control allows: `tighten` brings the container within
+    /// it, `refuse` does not start it. By control, and `default` for those not named; `tighten` where
+    /// nothing is said. Some excesses have no remedy (running as root, a host user namespace) and are
+    /// refused under either.
+    #[serde(default)]
+    pub actions: Option<At<BTreeMap<String, Action>>>,
+    /// Controls without which a container may start where the node cannot enforce them. The record
+    /// then says `degraded`. Of `landlock`, `appArmor` and `seLinux`.
+    #[serde(default)]
+    pub best_effort: Option<At<BTreeSet<String>>>,
+
+    /// `false`: no container as CRI's `privileged: true` makes it. One that asks is brought to the
+    /// defaults of an unprivileged container: devices, masks, read-only paths and capabilities.
+    #[serde(default)]
+    pub privileged: Option<At<Privileged>>,
+    /// Which of the host's namespaces a container may be in.
+    #[serde(default)]
+    pub host_namespaces: Option<At<HostNamespaces>>,
+    /// A ceiling over all five capability sets.
+    #[serde(default)]
+    pub capabilities: Option<At<Capabilities>>,
+    /// `true`: `no_new_privs` is set on every process, so that setuid programs and file capabilities
+    /// give nothing (Kubernetes: `allowPrivilegeEscalation: false`).
+    #[serde(default)]
+    pub no_new_privileges: Option<At<NoNewPrivileges>>,
+    /// As whom processes may run.
+    #[serde(default)]
+    pub user: Option<At<User>>,
+    /// Ceilings on resource limits, by their OCI names.
+    #[serde(default)]
+    pub rlimits: Option<At<Rlimits>>,
+    /// `true`: the container's root file system is read-only.
+    #[serde(default)]
+    pub read_only_root_filesystem: Option<At<ReadOnlyRootFilesystem>>,
+    /// Paths that are masked, whatever the container asks for.
+    #[serde(default)]
+    pub masked_paths: Option<At<MaskedPaths>>,
+    /// Paths that are read-only, whatever the container asks for.
+    #[serde(default)]
+    pub readonly_paths: Option<At<ReadonlyPaths>>,
+    /// What may be mounted, and where.
+    #[serde(default)]
+    pub mounts: Option<At<MountsDocument>>,
+    /// Devices beyond the runtime's defaults.
+    #[serde(default)]
+    pub devices: Option<At<DevicesDocument>>,
+    /// Kernel parameters that may be set.
+    #[serde(default)]
+    pub sysctls: Option<At<SysctlsDocument>>,
+    /// How mounts may propagate out of the root file system.
+    #[serde(default)]
+    pub rootfs_propagation: Option<At<RootfsPropagation>>,
+    /// OCI hooks that may run.
+    #[serde(default)]
+    pub hooks: Option<At<HooksDocument>>,
+    /// Annotations that are taken away, since they steer the runtime.
+    #[serde(default)]
+    pub annotations: Option<At<Annotations>>,
+    /// Ceilings on memory and processes.
+    #[serde(default)]
+    pub resources: Option<At<Resources>>,
+    /// Other fields of the OCI spec that are taken away.
+    #[serde(default)]
+    pub fields: Option<At<Fields>>,
+    /// AppArmor profiles.
+    #[serde(default)]
+    pub app_armor: Option<At<AppArmor>>,
+    /// SELinux contexts.
+    #[serde(default)]
+    pub se_linux: Option<At<SeLinux>>,
+    /// System calls.
+    #[serde(default)]
+    pub seccomp: Option<At<SeccompDocument>>,
+    /// Files and TCP ports, by the kernel's Landlock. Implies `noNewPrivileges`, and that the
+    /// container cannot mount.
+    #[serde(default)]
+    pub landlock: Option<At<LandlockDocument>>,
+}
+
+/// Every control's field, for the checks of `actions`.
+macro_rules! control_names {
+    ($($field:ident: $rule:ty,)*) => {
+        &[$(<$rule as crate::controls::Rule>::CONTROL,)*]
+    };
+}
+pub(crate) const CONTROLS: &[&str] = crate::for_each_control!(control_names);
+
+/// Controls that depend on what the node's kernel has.
+const MAY_BE_DEGRADED: [&str; 3] = ["landlock", "appArmor", "seLinux"];
+
+/// Reads the policies of one file; several documents are separated by `---`.
+///
+/// # Errors
+/// [`DocumentError::Invalid`] with the place.
+pub fn parse_policies(file: &str, text: &str) -> Result<Vec<PolicyDocument>, DocumentError> {
+    let documents: Vec<PolicyDocument> =
+        serde_saphyr::from_multiple(text).map_err(|error| DocumentError::from_yaml(file, &error))?;
+    for document in &documents {
+        document.check(file)?;
+    }
+    Ok(documents)
+}
+
+impl PolicyDocument {
+    fn check(&self, file: &str) -> Result<(), DocumentError> {
+        let name = &self.metadata.value.name;
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        if name.is_empty() || name.len() > 253 || !name.chars().all(allowed) {
+            return Err(DocumentError::at(
+                file,
+                self.metadata.line,
+                format!("metadata.name {name:?} is not made of lower-case letters, digits, - and ."),
+            ));
+        }
+        if let Some(actions) = &self.spec.actions {
+            let unknown = actions
+                .value
+                .keys()
+                .find(|name| *name != "default" && !CONTROLS.contains(&name.as_str()));
+            if let Some(name) = unknown {
+                let known = CONTROLS.iter().copied().chain(["default"]);
+                let message = suggest::unknown("control in spec.actions", name, known);
+                return Err(DocumentError::at(file, actions.line, message));
+            }
+        }
+        if let Some(best_effort) = &self.spec.best_effort {
+            let unknown =
+                best_effort.value.iter().find(|name| !MAY_BE_DEGRADED.contains(&name.as_str()));
+            if let Some(name) = unknown {
+                let message = suggest::unknown("control in spec.bestEffort", name, MAY_BE_DEGRADED);
+                let known = MAY_BE_DEGRADED.join(", ");
+                let message = format!("{message}; of {known}, any may be listed");
+                return Err(DocumentError::at(file, best_effort.line, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The policy's clauses.
+    ///
+    /// `profile` gives the bytes of a profile file that the policy names.
+    ///
+    /// # Errors
+    /// [`DocumentError::Invalid`] where a profile is missing or wrong.
+    pub fn floor(
+        &self,
+        file: &str,
+        profile: &mut dyn FnMut(&str) -> Result<Vec<u8>, DocumentError>,
+    ) -> Result<Floor, DocumentError> {
+        let spec = self.spec.clone();
+        let mut floor = Floor::default();
+        macro_rules! take {
+            ($($field:ident,)*) => {
+                $(if let Some(at) = spec.$field {
+                    floor.$field = Bound::of(self.clause(file, at.line, at.value.into()));
+                })*
+            };
+        }
+        take! {
+            privileged, host_namespaces, capabilities, no_new_privileges, user, rlimits,
+            read_only_root_filesystem, masked_paths, readonly_paths, mounts, devices, sysctls,
+            rootfs_propagation, hooks, annotations, resources, fields, app_armor, se_linux,
+        }
+        if let Some(at) = spec.seccomp {
+            let rule = Seccomp::load(at.value, profile).map_err(|error| match error {
+                ProfileError::File(error) => error,
+                ProfileError::Content(message) => DocumentError::at(file, at.line, message),
+            })?;
+            floor.seccomp = Bound::of(self.clause(file, at.line, rule));
+        }
+        if let Some(at) = spec.landlock {
+            let rule: Landlock = at.value.into();
+            self.add_what_landlock_implies(file, at.line, &rule, &mut floor);
+            floor.landlock = Bound::of(self.clause(file, at.line, rule));
+        }
+        Ok(floor)
+    }
+
+    /// Landlock needs `no_new_privs` (landlock_restrict_self(2)), and seccomp closes the ways around
+    /// it: `mount_setattr`, which could make the launcher's mounts writable, and TCP without the
+    /// calls that Landlock checks.
+    fn add_what_landlock_implies(&self, file: &str, line: u64, rule: &Landlock, floor: &mut Floor) {
+        if rule.layers.is_empty() {
+            return;
+        }
+        let clause = self.clause::<NoNewPrivileges>(file, line, NoNewPrivileges(true));
+        let clause = Clause { source: self.source(file, line, "landlock"), ..clause };
+        floor.no_new_privileges = floor.no_new_privileges.meet(&Bound::of(clause));
+        let tcp = rule.layers.iter().any(|layer| layer.restricts_tcp());
+        let clause = self.clause(file, line, Seccomp::beneath_landlock(tcp));
+        let clause = Clause { source: self.source(file, line, "landlock"), ..clause };
+        floor.seccomp = floor.seccomp.meet(&Bound::of(clause));
+    }
+
+    fn clause<R: crate::controls::Rule>(&self, file: &str, line: u64, rule: R) -> Clause<R> {
+        let actions = self.spec.actions.as_ref().map(|at| &at.value);
+        let action = actions
+            .and_then(|actions| actions.get(R::CONTROL).or_else(|| actions.get("default")))
+            .copied()
+            .unwrap_or_default();
+        let best_effort =
+            self.spec.best_effort.as_ref().is_some_and(|at| at.value.contains(R::CONTROL));
+        Clause { rule, action, best_effort, source: self.source(file, line, R::CONTROL) }
+    }
+
+    fn source(&self, file: &str, line: u64, control: &str) -> Source {
+        Source {
+            policy: self.metadata.value.name.clone(),
+            file: file.to_owned(),
+            line,
+            field: format!("spec.{control}"),
+        }
+    }
+
+    /// Whether the policy applies to a container.
+    pub fn selects(&self, facts: &crate::facts::Facts) -> bool {
+        match &self.spec.selector {
+            Some(selector) => selector.selects(facts),
+            None => Match::workloads().selects(facts),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `match`: to which containers a policy applies.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::controls::glob::Glob;
+use crate::facts::{ContainerType, Fact, Facts};
+
+/// A container is selected when every list that is given has an entry which matches. Left out, a
+/// list matches everything; a policy without `match` applies to every workload container.
+///
+/// Namespace, pod, container and image are what the CRI client asserts. A direct client can forge
+/// them, and so avoid a policy that it would otherwise meet; the built-in floor and policies without
+/// `match` apply whatever it says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Match {
+    /// Kubernetes namespaces, as globs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<Glob>>,
+    /// Pod names, as globs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Vec<Glob>>,
+    /// Container names within the pod, as globs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<Vec<Glob>>,
+    /// Image references as they were asked for, as globs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<Glob>>,
+    /// Container types. Default: `[container]`, so that a policy for a program's files does not keep
+    /// the pod's sandbox (the pause container) from starting.
+    #[serde(default = "workloads")]
+    pub container_types: BTreeSet<ContainerType>,
+}
+
+fn workloads() -> BTreeSet<ContainerType> {
+    BTreeSet::from([ContainerType::Container])
+}
+
+impl Match {
+    /// The selector of a policy that has none.
+    pub fn workloads() -> Match {
+        Match { container_types: workloads(), ..Match::default() }
+    }
+
+    /// Whether the container is selected. A fact that is not known matches no list: a policy for a
+    /// namespace does not apply to a container outside Kubernetes.
+    pub fn selects(&self, facts: &Facts) -> bool {
+        let lists = [
+            (&self.namespaces, &facts.namespace),
+            (&self.pods, &facts.pod),
+            (&self.containers, &facts.container),
+            (&self.images, &facts.image),
+        ];
+        self.container_types.contains(&facts.container_type)
+            && lists.into_iter().all(|(globs, fact)| selects(globs.as_deref(), fact.as_ref()))
+    }
+}
+
+fn selects(globs: Option<&[Glob]>, fact: Option<&Fact>) -> bool {
+    globs.is_none_or(|globs| {
+        fact.is_some_and(|fact| globs.iter().any(|glob| glob.matches(&fact.value)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn facts(kind: &str, namespace: &str, image: &str) -> Facts {
+        Facts::of("c", &json!({"annotations": {
+            "io.kubernetes.cri.container-type": kind,
+            "io.kubernetes.cri.sandbox-namespace": namespace,
+            "io.kubernetes.cri.image-name": image,
+        }}))
+    }
+
+    #[test]
+    fn every_given_list_must_match() {
+        let selector: Match =
+            serde_json::from_value(json!({"namespaces": ["payments-*"], "images": ["reg/*"]})).unwrap();
+        assert!(selector.selects(&facts("container", "payments-eu", "reg/ledger:1")));
+        assert!(!selector.selects(&facts("container", "payments-eu", "other/ledger:1")));
+        assert!(!selector.selects(&facts("container", "shop", "reg/ledger:1")));
+        assert!(!selector.selects(&facts("sandbox", "payments-eu", "reg/ledger:1")));
+        assert!(!selector.selects(&Facts::of("docker", &json!({}))));
+    }
+
+    #[test]
+    fn without_lists_every_workload_is_selected_and_sandboxes_on_request() {
+        assert!(Match::workloads().selects(&Facts::of("docker", &json!({}))));
+        assert!(!Match::workloads().selects(&facts("sandbox", "a", "b")));
+        let both: Match =
+            serde_json::from_value(json!({"containerTypes": ["sandbox", "container"]})).unwrap();
+        assert!(both.selects(&facts("sandbox", "a", "b")));
+    }
+}

@@ -1,0 +1,166 @@
+//! The launch plan: what happens inside the container in the last instant before the workload's
+//! execve, and where the launcher stands in the spec.
+//!
+//! The launcher is used where there are Landlock layers, and then it loads the seccomp filter too,
+//! compiled ahead of time, so that the runtime need not. Without Landlock the runtime loads the exact
+//! merged profile itself: between the launcher's execve and its filter, a process of the same
+//! container could ptrace it and keep what the filter takes away (the runtime's own init is not
+//! dumpable until it execs, and has no such gap). A process in a Landlock domain cannot trace one
+//! outside it, so with Landlock the gap is closed.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::controls::Rule;
+use crate::controls::landlock::{Landlock, Layer};
+use crate::seccomp::Profile;
+use crate::spec::edit::Edit;
+use crate::spec::view;
+use crate::verdict::Reason;
+
+/// Where the launcher and its plan are mounted: on the tmpfs that every container has at /dev, so
+/// that nothing is created in an image or on a read-only root.
+pub const PLACE: &str = "/dev/.coaming";
+/// The launcher inside the container.
+pub const LAUNCHER: &str = "/dev/.coaming/init";
+
+/// What the launcher does; nothing where it is not used.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Launch {
+    /// Landlock layers, applied in order.
+    pub layers: Vec<Layer>,
+    /// The seccomp profile, taken out of the spec.
+    pub seccomp: Option<Profile>,
+}
+
+impl Launch {
+    /// Whether the launcher is used at all.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty() && self.seccomp.is_none()
+    }
+
+    /// What the layers leave open, for the record.
+    pub(crate) fn open_ends(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.layers.iter().any(Layer::restricts_tcp) {
+            notes.push(
+                "Landlock's rules over TCP ports do not cover UDP, raw sockets, or listen without \
+                 a bind (a free port is taken)"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+}
+
+/// Whether a mount's destination is the launcher's place or below it, however it is spelled.
+pub fn is_reserved(destination: &str) -> bool {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in destination.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    matches!(parts.as_slice(), ["dev", place, ..] if *place == ".coaming")
+}
+
+/// Splits an enforced request into what the runtime does and what the launcher does.
+///
+/// # Errors
+/// A reason to refuse, where the launcher is needed and cannot be placed.
+pub(crate) fn plan(
+    spec: Value,
+    layers: BTreeSet<Layer>,
+) -> Result<(Value, Launch), Box<Reason>> {
+    if layers.is_empty() {
+        return Ok((spec, Launch::default()));
+    }
+    let mut spec = spec;
+    let refuse = |field: &str, asked: Value, allowed: String| {
+        Box::new(Reason {
+            control: Landlock::CONTROL.to_owned(),
+            field: field.to_owned(),
+            asked,
+            allowed,
+            policy: None,
+        })
+    };
+    if spec.get("mounts").is_some() && !has_dev_tmpfs(&spec) {
+        return Err(refuse(
+            "mounts",
+            Value::String("no tmpfs at /dev".to_owned()),
+            format!("a tmpfs at /dev, on which the launcher is placed at {PLACE}"),
+        ));
+    }
+    let seccomp = match view::at(&spec, "linux.seccomp") {
+        None => None,
+        Some(section) => Some(Profile::from_oci(section).map_err(|error| {
+            refuse("linux.seccomp", Value::Null, format!("a profile that can be compiled: {error}"))
+        })?),
+    };
+    Edit::Remove("linux.seccomp".to_owned()).apply(&mut spec);
+    Ok((spec, Launch { layers: layers.into_iter().collect(), seccomp }))
+}
+
+fn has_dev_tmpfs(spec: &Value) -> bool {
+    // The last mount at /dev is the one that shows.
+    view::items(spec, "mounts")
+        .iter()
+        .rev()
+        .find(|mount| {
+            view::text(mount, "destination").is_some_and(|at| at.trim_end_matches('/') == "/dev")
+        })
+        .is_some_and(|mount| view::text(mount, "type") == Some("tmpfs"))
+}
+
+/// Puts the launcher into a spec: its two mounts and the process's arguments.
+///
+/// `directory` is the host folder that holds the plan and an empty file `init`; `binary` is the
+/// launcher on the host.
+pub fn install(spec: &mut Value, directory: &str, binary: &str, plan: &str) {
+    let bind = |source: &str, destination: &str| {
+        json!({"destination": destination, "type": "bind", "source": source,
+               "options": ["bind", "ro", "nosuid", "nodev"]})
+    };
+    let mut mounts: Vec<Value> = view::items(spec, "mounts").to_vec();
+    mounts.push(bind(directory, PLACE));
+    mounts.push(bind(binary, LAUNCHER));
+    Edit::Set("mounts".to_owned(), Value::Array(mounts)).apply(spec);
+    wrap_arguments(spec, "process.args", plan);
+}
+
+/// Puts the launcher before a process's arguments; `field` is their place.
+pub fn wrap_arguments(tree: &mut Value, field: &str, plan: &str) {
+    let mut args = vec![json!(LAUNCHER), json!(plan)];
+    args.extend(view::items(tree, field).iter().cloned());
+    Edit::Set(field.to_owned(), Value::Array(args)).apply(tree);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserved_place_is_known_in_every_spelling() {
+        for at in ["/dev/.coaming", "/dev//.coaming/", "dev/.coaming/init", "/x/../dev/./.coaming/a"] {
+            assert!(is_reserved(at), "{at}");
+        }
+        for at in ["/dev", "/dev/.coaming2", "/mnt/dev/.coaming", "/"] {
+            assert!(!is_reserved(at), "{at}");
+        }
+    }
+
+    #[test]
+    fn the_launcher_needs_the_topmost_dev_to_be_a_tmpfs() {
+        let tmpfs = json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs"});
+        let host = json!({"destination": "/dev/", "type": "bind", "source": "/dev"});
+        assert!(has_dev_tmpfs(&json!({"mounts": [tmpfs]})));
+        assert!(!has_dev_tmpfs(&json!({"mounts": [tmpfs, host]})));
+        assert!(!has_dev_tmpfs(&json!({"mounts": []})));
+    }
+}

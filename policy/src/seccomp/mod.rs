@@ -1,0 +1,37 @@
+//! seccomp: profiles, their algebra, their compilation and a check of the result.
+//!
+//! A profile (OCI section or containerd/Docker format) is read as a function from architecture, syscall and arguments
+//! to an action. Functions are exact: their meet is the pointwise strictest answer, and what is written back or compiled
+//! is never weaker than the function, which is checked by interpreting the compiled program.
+
+mod action;
+mod arch;
+mod builtin;
+mod compile;
+mod cube;
+mod deny;
+mod docker;
+mod emit;
+mod error;
+mod function;
+mod profile;
+mod program;
+mod source;
+mod syscalls;
+mod table;
+
+pub use action::Action;
+pub use arch::Arch;
+pub use builtin::builtin;
+pub use compile::compile;
+pub use deny::deny_profile;
+pub use docker::{DockerProfile, Target};
+pub use error::SeccompError;
+pub use function::{Function, Reading};
+pub use profile::{Flag, Listener, Profile};
+pub use program::{Instruction, Program, SeccompData};
+pub use source::Source;
+pub use syscalls::{is_known, suggest};
+
+#[cfg(test)]
+mod oracle;

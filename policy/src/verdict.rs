@@ -1,0 +1,122 @@
+//! What is decided about a request.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::floor::Source;
+use crate::launch::Launch;
+
+/// The verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The container (or process) starts, as enforced.
+    Admit(Box<Admission>),
+    /// It does not start.
+    Refuse(Refusal),
+}
+
+/// What starts, and what became of what was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admission {
+    /// The request within the floor.
+    pub spec: Value,
+    /// What the launcher does inside the container.
+    pub launch: Launch,
+    /// What was asked and not given.
+    pub changes: Vec<Change>,
+    /// What was demanded and cannot be enforced here, by leave of a `bestEffort`.
+    pub degraded: Vec<Degraded>,
+    /// What an operator should know besides.
+    pub notes: Vec<String>,
+}
+
+/// A field that was brought down to the floor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// The control that changed it.
+    pub control: String,
+    /// The field, as a place in the OCI spec.
+    pub field: String,
+    /// What was asked; null for an absent field.
+    pub asked: Value,
+    /// What is enforced; null for a removed field.
+    pub enforced: Value,
+    /// What the floor allows there, in words.
+    pub allowed: String,
+    /// The policies that demanded it.
+    pub policies: Vec<Source>,
+}
+
+/// A control that this node cannot give in full, where the policy allows that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Degraded {
+    /// The control.
+    pub control: String,
+    /// What is not enforced, and why.
+    pub lost: String,
+    /// The policy that demanded it.
+    pub policy: Source,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Every reason, so that they can be mended together.
+    pub reasons: Vec<Reason>,
+}
+
+/// One reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// The control that refuses.
+    pub control: String,
+    /// The field, as a place in the OCI spec.
+    pub field: String,
+    /// What was asked; null for an absent field.
+    pub asked: Value,
+    /// What is allowed, in words.
+    pub allowed: String,
+    /// The policy that refuses; `None` for what coaming itself cannot do.
+    pub policy: Option<Source>,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, reason) in self.reasons.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str("; ")?;
+            }
+            write!(formatter, "{reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.policy {
+            Some(policy) => write!(formatter, "{policy} refuses ")?,
+            None => formatter.write_str("refused: ")?,
+        }
+        let asked = brief(&self.asked);
+        write!(formatter, "{}: asked {asked}, allowed is {}", self.field, self.allowed)
+    }
+}
+
+/// A value in a message: absent fields in words, long values cut, so that the end of a line which
+/// `kubectl describe pod` shows is still the reason.
+pub fn brief(value: &Value) -> String {
+    const LONGEST: usize = 160;
+    let text = match value {
+        Value::Null => return "nothing (the field is absent)".to_owned(),
+        Value::String(text) => format!("{text:?}"),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}

@@ -1,0 +1,108 @@
+//! `exec`: another process, held to the floor that the container was created under and to today's.
+
+use coaming_policy::decide::{Door, Request, decide};
+use coaming_policy::json;
+use coaming_policy::launch as placement;
+use coaming_policy::verdict::{Admission, Reason, Verdict};
+use serde_json::{Value, json};
+
+use super::{Gate, GateError, Handover, read_named, refused};
+use crate::argv::{Command, Exec, Global, Invocation, ProcessSource};
+use crate::exec_process;
+use crate::handoff::ProcessFile;
+use crate::record::Record;
+use crate::state::State;
+use crate::{host, launch};
+
+impl Gate {
+    pub(super) fn exec(&self, global: Global, exec: Exec) -> Result<Handover, GateError> {
+        let id = exec.id.as_str().to_owned();
+        let state = self.state_of(&global, &id);
+        let record = Record::read(&state)?;
+        let process = match &exec.process {
+            ProcessSource::File(path) => {
+                json::parse_process(&read_named(path)?).map_err(|error| GateError::Json {
+                    what: path.display().to_string(),
+                    error,
+                })?
+            }
+            ProcessSource::Inline(flags) => {
+                exec_process::requested(&record.process, flags, self.family)?
+            }
+        };
+        let mut spec = json!({"process": process});
+        if let Some(seccomp) = &record.seccomp {
+            spec["linux"] = json!({"seccomp": seccomp});
+        }
+        let floor = record.floor.meet(&self.node.floor(&record.facts)?);
+        let node = host::examine(&spec);
+        let request = Request {
+            door: Door::Exec,
+            spec: &spec,
+            facts: &record.facts,
+            node: &node,
+            bounding: Some(&record.bounding),
+        };
+        let admission = match decide(&request, &floor) {
+            Verdict::Admit(admission) => *admission,
+            Verdict::Refuse(refusal) => return Err(refused("exec into", &id, refusal.reasons)),
+        };
+        let process = self.launch(&state, &record, admission)?;
+        let bytes = serde_json::to_vec(&process).map_err(|error| GateError::Json {
+            what: "the enforced process".to_owned(),
+            error: error.into(),
+        })?;
+        let document = ProcessFile::seal(&bytes, exec.preserve_fds)?;
+        let command = Command::Exec(exec.with_process_file(document.path()));
+        let handover = Handover::of(&Invocation { global, command });
+        Ok(Handover { document: Some(document), ..handover })
+    }
+
+    /// The process as the runtime gets it: behind the launcher where the container has one.
+    fn launch(
+        &self,
+        state: &State,
+        record: &Record,
+        admission: Admission,
+    ) -> Result<Value, GateError> {
+        let Admission { mut spec, launch: plan, .. } = admission;
+        let Some(created_with) = &record.plan else {
+            // The runtime loads the filter that the container was created with; nothing more can be
+            // put into the container now.
+            let asked = if !plan.is_empty() {
+                "Landlock rules"
+            } else if spec.pointer("/linux/seccomp") != record.seccomp.as_ref() {
+                "a stricter seccomp floor"
+            } else {
+                return Ok(spec["process"].take());
+            };
+            return Err(refused("exec into", &record.id, vec![older_than(asked)]));
+        };
+        let digest = launch::digest(&plan);
+        let name = if digest == *created_with {
+            "plan".to_owned()
+        } else {
+            // A policy has changed since: the plan of today's floor and the pinned one together.
+            let name = format!("exec-{digest}");
+            if !state.launch.join(&name).exists() {
+                state.write_launch(&name, &launch::encode(&plan, &self.filters())?)?;
+            }
+            name
+        };
+        placement::wrap_arguments(&mut spec, "process.args", &name);
+        Ok(spec["process"].take())
+    }
+}
+
+fn older_than(what: &str) -> Reason {
+    Reason {
+        control: "exec".to_owned(),
+        field: "process".to_owned(),
+        asked: json!("a process in a container that was created before today's policy"),
+        allowed: format!(
+            "nothing until the container is created again: policy now demands {what}, which cannot \
+             be brought into a container that runs"
+        ),
+        policy: None,
+    }
+}

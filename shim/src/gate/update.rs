@@ -1,0 +1,96 @@
+//! `update`: new limits for a container, held to the floor's ceilings.
+
+use std::io::{Read, stdin};
+
+use coaming_policy::json;
+use coaming_policy::verdict::Reason;
+use serde_json::{Map, Value, json};
+
+use super::{Gate, GateError, Handover, read_named, refused};
+use crate::argv::{Command, Global, Invocation, Resources, Update};
+use crate::handoff::ProcessFile;
+use crate::record::Record;
+
+impl Gate {
+    pub(super) fn update(&self, global: Global, update: Update) -> Result<Handover, GateError> {
+        let id = update.id.as_str().to_owned();
+        let record = Record::read(&self.state_of(&global, &id))?;
+        let floor = record.floor.meet(&self.node.floor(&record.facts)?);
+        let document = match &update.resources {
+            None => None,
+            Some(Resources::File(path)) => Some((path.display().to_string(), read_named(path)?)),
+            Some(Resources::Stdin) => {
+                let mut bytes = Vec::new();
+                let limit = json::MAX_BYTES as u64 + 1;
+                stdin().take(limit).read_to_end(&mut bytes).map_err(|error| GateError::Read {
+                    path: "standard input".into(),
+                    error,
+                })?;
+                Some(("standard input".to_owned(), bytes))
+            }
+        };
+        let asked = match &document {
+            Some((what, bytes)) => json::parse_resources(bytes)
+                .map_err(|error| GateError::Json { what: what.clone(), error })?,
+            None => of_flags(&update),
+        };
+        let mut reasons = Vec::new();
+        for clause in floor.resources.clauses() {
+            reasons.extend(clause.rule.check_update(&asked).into_iter().map(|finding| Reason {
+                control: "resources".to_owned(),
+                field: finding.field,
+                asked: finding.asked,
+                allowed: finding.allowed,
+                policy: Some(clause.source.clone()),
+            }));
+        }
+        let rdt = ["l3-cache-schema", "mem-bw-schema"];
+        if let Some(flag) = rdt.iter().find(|flag| update.limits.contains_key(*flag)) {
+            let denies = |clause: &&coaming_policy::floor::Clause<_>| {
+                let fields: &coaming_policy::controls::fields::Fields = &clause.rule;
+                fields.denies("linux.intelRdt")
+            };
+            reasons.extend(floor.fields.clauses().iter().filter(denies).map(|clause| Reason {
+                control: "fields".to_owned(),
+                field: "linux.intelRdt".to_owned(),
+                asked: json!(format!("--{flag}")),
+                allowed: "the field to stay absent".to_owned(),
+                policy: Some(clause.source.clone()),
+            }));
+        }
+        if !reasons.is_empty() {
+            return Err(refused("update", &id, reasons));
+        }
+        // What was judged is what the runtime reads: the document goes on in memory.
+        let Some((_, bytes)) = document else {
+            return Ok(Handover::of(&Invocation { global, command: Command::Update(update) }));
+        };
+        let sealed = ProcessFile::seal(&bytes, 0)?;
+        let update = Update { resources: Some(Resources::File(sealed.path())), ..update };
+        let handover = Handover::of(&Invocation { global, command: Command::Update(update) });
+        Ok(Handover { document: Some(sealed), ..handover })
+    }
+}
+
+/// The limits that flags name, as the document would have them. A number that cannot be read is for
+/// the runtime to refuse, and is judged as unlimited.
+fn of_flags(update: &Update) -> Value {
+    let number = |flag: &str| {
+        let text = update.limits.get(flag)?.to_str()?.to_owned();
+        Some(text.parse::<i64>().map_or(json!(-1), |number| json!(number)))
+    };
+    let mut memory = Map::new();
+    for (flag, key) in [("memory", "limit"), ("memory-swap", "swap")] {
+        if let Some(value) = number(flag) {
+            memory.insert(key.to_owned(), value);
+        }
+    }
+    let mut resources = Map::new();
+    if !memory.is_empty() {
+        resources.insert("memory".to_owned(), memory.into());
+    }
+    if let Some(limit) = number("pids-limit") {
+        resources.insert("pids".to_owned(), json!({"limit": limit}));
+    }
+    resources.into()
+}

@@ -1,0 +1,158 @@
+//! From the verdict's launch plan to the bytes that the launcher reads.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use coaming_hooks::plan::{Filter, Instruction, Layer, PathRule, Plan, PlanError, PortRule};
+use coaming_policy::launch::Launch;
+use coaming_policy::seccomp::{Profile, SeccompError, compile};
+use sha2::{Digest, Sha256};
+
+use crate::host::hex;
+
+/// Why a plan cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The seccomp profile cannot be compiled.
+    #[error("compiling the seccomp profile: {0}")]
+    Seccomp(#[from] SeccompError),
+    /// The plan is beyond the launcher's limits.
+    #[error("writing the launch plan: {0}")]
+    Plan(#[from] PlanError),
+}
+
+/// The digest of what a launcher is to do. It names the plan's content without compiling anything.
+pub fn digest(launch: &Launch) -> String {
+    let mut digest = Sha256::new();
+    let seccomp = launch.seccomp.as_ref().map(Profile::to_oci);
+    // Debug text of plain numbers and paths, and canonical JSON: the same plan, the same text.
+    digest.update(format!("{:?}\0{}", launch.layers, seccomp.unwrap_or_default()));
+    hex(&digest.finalize())
+}
+
+/// The plan's bytes. Compiled filters are kept under `cache`, a folder of root's.
+///
+/// # Errors
+/// [`LaunchError`].
+pub fn encode(launch: &Launch, cache: &Path) -> Result<Vec<u8>, LaunchError> {
+    let layers = launch.layers.iter().map(layer).collect();
+    let filters = match &launch.seccomp {
+        Some(profile) => vec![Filter {
+            flags: profile.kernel_flags(),
+            instructions: compiled(profile, cache)?,
+        }],
+        None => Vec::new(),
+    };
+    Ok(Plan { layers, filters }.encode()?)
+}
+
+fn layer(layer: &coaming_policy::controls::landlock::Layer) -> Layer {
+    Layer {
+        handled_fs: layer.handled_fs,
+        handled_net: layer.handled_net,
+        scoped: layer.scoped,
+        paths: layer
+            .paths
+            .iter()
+            .map(|(path, access)| PathRule { access: *access, path: path.clone().into_bytes() })
+            .collect(),
+        ports: layer
+            .ports
+            .iter()
+            .map(|(port, access)| PortRule { access: *access, port: *port })
+            .collect(),
+    }
+}
+
+/// The program of a profile, from the cache or compiled now. A cache that cannot be read or written
+/// costs time, and nothing else.
+fn compiled(profile: &Profile, cache: &Path) -> Result<Vec<Instruction>, SeccompError> {
+    let text = profile.to_oci().to_string();
+    let file = cache.join(hex(&Sha256::digest(&text)));
+    if let Some(program) = fs::read(&file).ok().and_then(|bytes| unpack(&bytes)) {
+        return Ok(program);
+    }
+    let program: Vec<Instruction> = compile(profile)?
+        .instructions()
+        .iter()
+        .map(|i| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k })
+        .collect();
+    let _ = store(&file, &pack(&program));
+    Ok(program)
+}
+
+/// Eight bytes an instruction, as the kernel has them, after a digest of them all.
+fn pack(program: &[Instruction]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(program.len() * 8);
+    for instruction in program {
+        body.extend(instruction.code.to_le_bytes());
+        body.extend([instruction.jt, instruction.jf]);
+        body.extend(instruction.k.to_le_bytes());
+    }
+    let mut bytes = Sha256::digest(&body).to_vec();
+    bytes.extend(body);
+    bytes
+}
+
+fn unpack(bytes: &[u8]) -> Option<Vec<Instruction>> {
+    let (digest, body) = bytes.split_at_checked(32)?;
+    if body.is_empty() || body.len() % 8 != 0 || Sha256::digest(body).as_slice() != digest {
+        return None;
+    }
+    body.chunks_exact(8)
+        .map(|chunk| {
+            let [c0, c1, jt, jf, k0, k1, k2, k3] = chunk.try_into().ok()?;
+            Some(Instruction {
+                code: u16::from_le_bytes([c0, c1]),
+                jt,
+                jf,
+                k: u32::from_le_bytes([k0, k1, k2, k3]),
+            })
+        })
+        .collect()
+}
+
+fn store(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let temporary = file.with_extension(format!("tmp{}", std::process::id()));
+    fs::write(&temporary, bytes)?;
+    fs::rename(&temporary, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn profile() -> Profile {
+        Profile::from_oci(&json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["keyctl"], "action": "SCMP_ACT_ERRNO"}]}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_filter_comes_out_of_the_cache_as_it_went_in_and_a_damaged_one_does_not() {
+        let cache = tempfile::tempdir().unwrap();
+        let first = compiled(&profile(), cache.path()).unwrap();
+        let file = fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(unpack(&fs::read(&file).unwrap()).unwrap(), first);
+        let mut damaged = fs::read(&file).unwrap();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(unpack(&damaged), None);
+        fs::write(&file, &damaged).unwrap();
+        assert_eq!(compiled(&profile(), cache.path()).unwrap(), first);
+    }
+
+    #[test]
+    fn the_digest_follows_what_the_launcher_does() {
+        let one = Launch { seccomp: Some(profile()), ..Launch::default() };
+        assert_eq!(digest(&one), digest(&one.clone()));
+        assert_ne!(digest(&one), digest(&Launch::default()));
+        let cache = tempfile::tempdir().unwrap();
+        let plan = Plan::decode(&encode(&one, cache.path()).unwrap()).unwrap();
+        assert_eq!(plan.filters.len(), 1);
+    }
+}

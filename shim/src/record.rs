@@ -1,0 +1,84 @@
+//! The record of a container: what it asked, what it got, and the floor it was created under.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use coaming_policy::facts::Facts;
+use coaming_policy::floor::Floor;
+use coaming_policy::verdict::{Change, Degraded};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::state::{State, StateError};
+
+/// The record's file in the container's private state.
+pub const FILE: &str = "record.json";
+
+/// The record. An exec is held to [`Record::floor`] and to today's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Record {
+    /// The record's own version; 1.
+    pub version: u32,
+    /// The container's id.
+    pub id: String,
+    /// The runtime that was handed off to.
+    pub runtime: String,
+    /// The runtime's state directory.
+    pub runtime_root: String,
+    /// The bundle.
+    pub bundle: String,
+    /// When the verdict was given, seconds since 1970 (UTC).
+    pub created_at: u64,
+    /// What was known of the container.
+    pub facts: Facts,
+    /// What was asked and not given.
+    pub changes: Vec<Change>,
+    /// What was demanded and could not be enforced here.
+    pub degraded: Vec<Degraded>,
+    /// What an operator should know besides.
+    pub notes: Vec<String>,
+    /// The process as enforced, before the launcher's arguments.
+    pub process: Value,
+    /// The seccomp section as enforced, whoever loads it.
+    pub seccomp: Option<Value>,
+    /// The bounding set that the container was created with.
+    pub bounding: Vec<String>,
+    /// The digest of what the launcher does; `None` where it is not used.
+    pub plan: Option<String>,
+    /// The floor that the container was created under.
+    pub floor: Floor,
+}
+
+impl Record {
+    /// Reads a container's record.
+    ///
+    /// # Errors
+    /// [`StateError::Unknown`] where there is none; an unreadable one is an I/O error: neither is
+    /// ever taken for a container without a floor.
+    pub fn read(state: &State) -> Result<Record, StateError> {
+        let bytes = state.read_private(FILE)?;
+        serde_json::from_slice(&bytes).map_err(|error| StateError::Io {
+            operation: "understand",
+            path: state.private.join(FILE),
+            error: error.into(),
+        })
+    }
+
+    /// Writes the record.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn write(&self, state: &State) -> Result<(), StateError> {
+        let bytes = serde_json::to_vec(self).map_err(|error| StateError::Io {
+            operation: "write",
+            path: state.private.join(FILE),
+            error: error.into(),
+        })?;
+        state.write_private(FILE, &bytes)
+    }
+
+    /// [`Record::created_at`] as RFC 3339.
+    pub fn created(&self) -> String {
+        crate::rfc3339::utc(UNIX_EPOCH + Duration::from_secs(self.created_at))
+    }
+}
