@@ -28,6 +28,7 @@ main() {
     # One at a time: two test runs may start together.
     exec 9>"$CACHE/lock"
     flock 9
+    trap 'rm -rf "$CACHE"/partial.*' EXIT # and what a killed run left:
     rm -rf "$CACHE"/partial.*
     for suite in "${SUITES[@]}"; do
         if [[ ${1-} == --refresh || ! -e $CACHE/$suite/versions ]]; then fetch_suite "$suite"; fi
@@ -75,13 +76,14 @@ fetch_suite() {
     chmod 755 "$partial" "$partial"/*
     suite_source "$suite" >"$partial/suite.list"
     local apt=(apt-get -q -o "Dir::Etc::SourceList=$partial/suite.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$partial/lists"
-        -o "Dir::Cache=$partial" -o APT::Sandbox::User=root)
+        -o "Dir::Cache=$partial" -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any)
     quietly "${apt[@]}" update || die "cannot read Debian's suite $suite; what was fetched before is untouched"
 
     local package
     for package in containerd runc crun; do
         download "$suite" "$package" "${apt[@]}"
         dpkg -x "$partial"/debs/"${package}"_*.deb "$partial/root"
+        # shellcheck disable=SC2016 # dpkg's variables
         dpkg-deb -W --showformat='${Package} ${Version}\n' "$partial"/debs/"${package}"_*.deb >>"$partial/tree/versions"
     done
     # Every library that the three name, and what those name, from the same suite: runc and crun of a newer suite need
@@ -118,6 +120,7 @@ suite_source() {
 }
 
 debian_mirror() {
+    # shellcheck disable=SC2016 # apt's variable
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | sort -u | head -n1
 }
 

@@ -47,20 +47,28 @@ pub fn binaries() -> Result<&'static Binaries, Error> {
 /// As [`binaries`].
 pub fn probe() -> Result<&'static Path, Error> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&BUILT, || find(&build(&["coaming-probe"], Some(MUSL))?, "probe")).map(PathBuf::as_path)
+    once(&BUILT, || {
+        find(&build(&["coaming-probe"], Some(MUSL))?, "probe")
+    })
+    .map(PathBuf::as_path)
 }
 
 /// The static reaping PID 1 of worlds and sandboxes.
 pub(crate) fn reaper() -> Result<&'static Path, Error> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&BUILT, || find(&build(&["coaming-reaper"], Some(MUSL))?, "reaper")).map(PathBuf::as_path)
+    once(&BUILT, || {
+        find(&build(&["coaming-reaper"], Some(MUSL))?, "reaper")
+    })
+    .map(PathBuf::as_path)
 }
 
 fn once<T>(
     cell: &'static OnceLock<Result<T, String>>,
     build: impl FnOnce() -> Result<T, Error>,
 ) -> Result<&'static T, Error> {
-    cell.get_or_init(|| build().map_err(|error| error.to_string())).as_ref().map_err(|why| Error::Unavailable(why.clone()))
+    cell.get_or_init(|| build().map_err(|error| error.to_string()))
+        .as_ref()
+        .map_err(|why| Error::Unavailable(why.clone()))
 }
 
 /// Builds packages for release and returns the executables that cargo names.
@@ -68,7 +76,14 @@ fn build(packages: &[&str], target: Option<&str>) -> Result<Vec<PathBuf>, Error>
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args(["build", "--release", "--locked", "--quiet", "--message-format=json-render-diagnostics", "--bins"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--quiet",
+            "--message-format=json-render-diagnostics",
+            "--bins",
+        ])
         .args(packages.iter().flat_map(|package| ["-p", package]));
     if let Some(target) = target {
         command.args(["--target", target]);
@@ -78,7 +93,12 @@ fn build(packages: &[&str], target: Option<&str>) -> Result<Vec<PathBuf>, Error>
     Ok(said
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|message| message.get("executable").and_then(Value::as_str).map(PathBuf::from))
+        .filter_map(|message| {
+            message
+                .get("executable")
+                .and_then(Value::as_str)
+                .map(PathBuf::from)
+        })
         .collect())
 }
 
@@ -87,5 +107,9 @@ fn find(executables: &[PathBuf], name: &str) -> Result<PathBuf, Error> {
         .iter()
         .find(|path| path.file_name().is_some_and(|found| found == name))
         .cloned()
-        .ok_or_else(|| Error::Unavailable(format!("cargo built no program named {name}, only {executables:?}")))
+        .ok_or_else(|| {
+            Error::Unavailable(format!(
+                "cargo built no program named {name}, only {executables:?}"
+            ))
+        })
 }

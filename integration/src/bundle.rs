@@ -1,8 +1,8 @@
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Capability, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxDeviceCgroupBuilder, LinuxNamespaceBuilder, LinuxNamespaceType,
-    LinuxResourcesBuilder, Mount, MountBuilder, PosixRlimitBuilder, PosixRlimitType, ProcessBuilder, RootBuilder, SpecBuilder,
-    UserBuilder,
+    Capability, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxDeviceCgroupBuilder,
+    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, Mount, MountBuilder,
+    PosixRlimitBuilder, PosixRlimitType, ProcessBuilder, RootBuilder, SpecBuilder, UserBuilder,
 };
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -22,14 +22,24 @@ impl<'a> Bundle<'a> {
     /// # Errors
     /// The file system's, or that the probe does not build.
     pub fn new(world: &'a World, id: &str, spec: &Value) -> Result<Bundle<'a>, Error> {
-        let bundle = Bundle { world, id: id.to_owned() };
+        let bundle = Bundle {
+            world,
+            id: id.to_owned(),
+        };
         let rootfs = bundle.path().join("rootfs");
         bundle.configure(spec.to_string())?;
-        world.run([OsStr::new("mkdir"), rootfs.as_ref()])?.ok("mkdir rootfs")?;
+        world
+            .run([OsStr::new("mkdir"), rootfs.as_ref()])?
+            .ok("mkdir rootfs")?;
         // Unpacked from inside the world: the tar crate canonicalises paths, which leads from /proc/PID/root to the host.
         let mut unpack = world.command("tar");
-        output::run(unpack.args(["--extract", "--preserve-permissions", "--directory"]).arg(&rootfs), images::rootfs()?)?
-            .ok("tar --extract")?;
+        output::run(
+            unpack
+                .args(["--extract", "--preserve-permissions", "--directory"])
+                .arg(&rootfs),
+            images::rootfs()?,
+        )?
+        .ok("tar --extract")?;
         Ok(bundle)
     }
 
@@ -38,7 +48,8 @@ impl<'a> Bundle<'a> {
     /// # Errors
     /// The file system's.
     pub fn configure(&self, config: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.world.write(self.path().join("config.json"), config, 0o644)
+        self.world
+            .write(self.path().join("config.json"), config, 0o644)
     }
 
     /// The container's ID.
@@ -61,7 +72,10 @@ impl<'a> Bundle<'a> {
 ///
 /// # Errors
 /// None that an argument could cause.
-pub fn default_spec<A: Into<String>>(id: &str, args: impl IntoIterator<Item = A>) -> Result<Value, Error> {
+pub fn default_spec<A: Into<String>>(
+    id: &str,
+    args: impl IntoIterator<Item = A>,
+) -> Result<Value, Error> {
     let args = args.into_iter().map(Into::into).collect();
     typed_spec(id, args)
         .map_err(|error| error.to_string())
@@ -102,27 +116,59 @@ fn typed_spec(id: &str, args: Vec<String>) -> Result<oci_spec::runtime::Spec, Oc
         .no_new_privileges(true)
         .user(UserBuilder::default().uid(0_u32).gid(0_u32).build()?)
         .capabilities(capabilities)
-        .rlimits([PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNofile).hard(1024_u64).soft(1024_u64).build()?])
+        .rlimits([PosixRlimitBuilder::default()
+            .typ(PosixRlimitType::RlimitNofile)
+            .hard(1024_u64)
+            .soft(1024_u64)
+            .build()?])
         .build()?;
     let namespaces = [Pid, Ipc, Uts, Mount, Network]
         .into_iter()
         .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
         .collect::<Result<Vec<_>, _>>()?;
-    let deny_all = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?;
-    let masked = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-        "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"];
-    let readonly = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+    let deny_all = LinuxDeviceCgroupBuilder::default()
+        .allow(false)
+        .access("rwm")
+        .build()?;
+    let masked = [
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/proc/sched_debug",
+        "/sys/firmware",
+        "/proc/scsi",
+    ];
+    let readonly = [
+        "/proc/bus",
+        "/proc/fs",
+        "/proc/irq",
+        "/proc/sys",
+        "/proc/sysrq-trigger",
+    ];
     let linux = LinuxBuilder::default()
         .namespaces(namespaces)
         .cgroups_path(format!("/default/{id}"))
-        .resources(LinuxResourcesBuilder::default().devices([deny_all]).build()?)
+        .resources(
+            LinuxResourcesBuilder::default()
+                .devices([deny_all])
+                .build()?,
+        )
         .masked_paths(masked.map(str::to_owned))
         .readonly_paths(readonly.map(str::to_owned))
         .build()?;
     SpecBuilder::default()
         // crun 1.8 knows no later one.
         .version("1.0.2")
-        .root(RootBuilder::default().path("rootfs").readonly(false).build()?)
+        .root(
+            RootBuilder::default()
+                .path("rootfs")
+                .readonly(false)
+                .build()?,
+        )
         .process(process)
         .mounts(mounts()?)
         .linux(linux)
@@ -132,12 +178,32 @@ fn typed_spec(id: &str, args: Vec<String>) -> Result<oci_spec::runtime::Spec, Oc
 fn mounts() -> Result<Vec<Mount>, OciSpecError> {
     [
         ("/proc", "proc", "proc", "nosuid,noexec,nodev"),
-        ("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
-        ("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
-        ("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
+        (
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            "nosuid,strictatime,mode=755,size=65536k",
+        ),
+        (
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
+        ),
+        (
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            "nosuid,noexec,nodev,mode=1777,size=65536k",
+        ),
         ("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         ("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
-        ("/run", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
+        (
+            "/run",
+            "tmpfs",
+            "tmpfs",
+            "nosuid,strictatime,mode=755,size=65536k",
+        ),
     ]
     .into_iter()
     .map(|(destination, kind, source, options)| {

@@ -34,7 +34,10 @@ pub struct Exec {
 
 impl<'a> Ctr<'a> {
     pub(crate) fn new(node: &'a Node) -> Ctr<'a> {
-        Ctr { node, namespace: "default" }
+        Ctr {
+            node,
+            namespace: "default",
+        }
     }
 
     /// The same in another containerd namespace; CRI's is `k8s.io`.
@@ -48,7 +51,10 @@ impl<'a> Ctr<'a> {
     /// # Errors
     /// When `ctr` cannot be started; how it ends is in the output.
     pub fn raw<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Output, Error> {
-        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let args: Vec<_> = args
+            .into_iter()
+            .map(|arg| arg.as_ref().to_owned())
+            .collect();
         self.call(&args, b"", false)
     }
 
@@ -88,7 +94,9 @@ impl<'a> Ctr<'a> {
     /// When it is still there afterwards.
     pub fn remove(&self, id: &str) -> Result<(), Error> {
         self.raw(["tasks", "delete", "--force", id])?;
-        self.raw(["containers", "delete", id])?.ok(&format!("ctr containers delete {id}")).map(drop)
+        self.raw(["containers", "delete", id])?
+            .ok(&format!("ctr containers delete {id}"))
+            .map(drop)
     }
 
     /// The host's PID of a running container's init.
@@ -111,12 +119,30 @@ impl<'a> Ctr<'a> {
         let mut line: Vec<OsString> = vec!["--namespace".into(), self.namespace.into()];
         line.extend(args.iter().cloned());
         if !tty {
-            return output::run(self.node.world().command("env").arg(QUIET).arg(ctr).args(line), stdin);
+            return output::run(
+                self.node
+                    .world()
+                    .command("env")
+                    .arg(QUIET)
+                    .arg(ctr)
+                    .args(line),
+                stdin,
+            );
         }
         line.splice(0..0, ["env".into(), QUIET.into(), ctr.into()]);
         // ctr wants a terminal of its own for --tty; script(1) gives it one. What it types arrives in the output as well.
-        let line = line.iter().map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ");
-        output::run(self.node.world().command("script").args(["-qefc", &line, "/dev/null"]), stdin)
+        let line = line
+            .iter()
+            .map(|word| quote(&word.to_string_lossy()))
+            .collect::<Vec<_>>()
+            .join(" ");
+        output::run(
+            self.node
+                .world()
+                .command("script")
+                .args(["-qefc", &line, "/dev/null"]),
+            stdin,
+        )
     }
 }
 
@@ -172,8 +198,16 @@ impl Run {
     fn command_line(&self, node: &Node, flags: &[&str]) -> Vec<OsString> {
         let mut line: Vec<OsString> = vec!["run".into()];
         line.extend(flags.iter().map(OsString::from));
-        let binary = self.runtime.clone().unwrap_or_else(|| node.config().runtime.path());
-        line.extend(["--runtime".into(), "io.containerd.runc.v2".into(), "--runc-binary".into(), binary.into()]);
+        let binary = self
+            .runtime
+            .clone()
+            .unwrap_or_else(|| node.config().runtime.path());
+        line.extend([
+            "--runtime".into(),
+            "io.containerd.runc.v2".into(),
+            "--runc-binary".into(),
+            binary.into(),
+        ]);
         line.extend(self.tty.then(|| "--tty".into()));
         line.extend(self.flags.iter().cloned());
         line.extend([(&self.image).into(), (&self.id).into()]);

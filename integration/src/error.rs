@@ -59,9 +59,16 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(operation: &'static str, object: impl ToString) -> impl FnOnce(io::Error) -> Error {
+    pub(crate) fn io(
+        operation: &'static str,
+        object: impl ToString,
+    ) -> impl FnOnce(io::Error) -> Error {
         let object = object.to_string();
-        move |source| Error::Io { operation, object, source }
+        move |source| Error::Io {
+            operation,
+            object,
+            source,
+        }
     }
 
     pub(crate) fn malformed(what: impl ToString) -> impl FnOnce(String) -> Error {

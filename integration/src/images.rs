@@ -38,7 +38,8 @@ pub fn tar() -> Result<&'static Path, Error> {
 /// The files of [`PROBE`] as one tar: a root file system for bundles.
 pub(crate) fn rootfs() -> Result<&'static [u8], Error> {
     static MADE: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
-    let make = || oci_layout::layer(&probe_files()?).map_err(Error::io("make", "a root file system"));
+    let make =
+        || oci_layout::layer(&probe_files()?).map_err(Error::io("make", "a root file system"));
     MADE.get_or_init(|| make().map_err(|error| error.to_string()))
         .as_deref()
         .map_err(|why| Error::Unavailable(why.clone()))
@@ -47,15 +48,23 @@ pub(crate) fn rootfs() -> Result<&'static [u8], Error> {
 fn make() -> Result<PathBuf, Error> {
     let bytes = oci_layout::layout(&images()?).map_err(Error::io("make", "the image layout"))?;
     let folder = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
+        .map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+            PathBuf::from,
+        )
         .join("coaming-integration");
     fs::create_dir_all(&folder).map_err(Error::io("create", folder.display()))?;
-    let path = folder.join(format!("images-{}.tar", oci_layout::digest(&bytes).trim_start_matches("sha256:")));
+    let path = folder.join(format!(
+        "images-{}.tar",
+        oci_layout::digest(&bytes).trim_start_matches("sha256:")
+    ));
     if !path.exists() {
         // Written whole or not at all: several test processes may do the same at once.
-        let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(Error::io("create a file in", folder.display()))?;
+        let mut file = tempfile::NamedTempFile::new_in(&folder)
+            .map_err(Error::io("create a file in", folder.display()))?;
         std::io::Write::write_all(&mut file, &bytes).map_err(Error::io("write", path.display()))?;
-        file.persist(&path).map_err(|error| Error::io("rename to", path.display())(error.error))?;
+        file.persist(&path)
+            .map_err(|error| Error::io("rename to", path.display())(error.error))?;
     }
     Ok(path)
 }
@@ -66,14 +75,26 @@ fn images() -> Result<Vec<Image>, Error> {
     let mut setuid = probe_files()?;
     setuid.push(Entry::file("bin/probe-setuid", 0o4755, probe.clone()));
     Ok(vec![
-        Image { name: BUSYBOX, entries: busybox_files()?, config: json!({"Env": [path], "Cmd": ["/bin/sh"]}) },
-        Image { name: PROBE, entries: probe_files()?, config: json!({"Env": [path], "Cmd": ["/bin/sh"]}) },
+        Image {
+            name: BUSYBOX,
+            entries: busybox_files()?,
+            config: json!({"Env": [path], "Cmd": ["/bin/sh"]}),
+        },
+        Image {
+            name: PROBE,
+            entries: probe_files()?,
+            config: json!({"Env": [path], "Cmd": ["/bin/sh"]}),
+        },
         Image {
             name: DISTROLESS,
             entries: vec![Entry::file("probe", 0o755, probe)],
             config: json!({"Entrypoint": ["/probe"]}),
         },
-        Image { name: SETUID, entries: setuid, config: json!({"Env": [path], "Cmd": ["/bin/sh"], "User": "1000:1000"}) },
+        Image {
+            name: SETUID,
+            entries: setuid,
+            config: json!({"Env": [path], "Cmd": ["/bin/sh"], "User": "1000:1000"}),
+        },
         Image {
             name: PAUSE,
             entries: vec![Entry::file("pause", 0o755, read(binaries::reaper()?)?)],
@@ -93,14 +114,23 @@ fn busybox_files() -> Result<Vec<Entry>, Error> {
         .into_iter()
         .find(|path| Path::new(path).exists())
         .ok_or_else(|| Error::Unavailable("busybox-static is not installed".to_owned()))?;
-    let applets = output::run(Command::new(busybox).arg("--list"), b"")?.ok("busybox --list")?.stdout;
-    let mut entries: Vec<_> = ["bin", "dev", "etc", "home", "proc", "root", "sys", "usr", "usr/bin", "usr/sbin", "sbin", "var"]
-        .into_iter()
-        .map(|path| Entry::directory(path, 0o755))
-        .collect();
+    let applets = output::run(Command::new(busybox).arg("--list"), b"")?
+        .ok("busybox --list")?
+        .stdout;
+    let mut entries: Vec<_> = [
+        "bin", "dev", "etc", "home", "proc", "root", "sys", "usr", "usr/bin", "usr/sbin", "sbin",
+        "var",
+    ]
+    .into_iter()
+    .map(|path| Entry::directory(path, 0o755))
+    .collect();
     entries.push(Entry::directory("tmp", 0o1777));
     entries.push(Entry::directory("var/tmp", 0o1777));
-    entries.push(Entry::file("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n"));
+    entries.push(Entry::file(
+        "etc/passwd",
+        0o644,
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n",
+    ));
     entries.push(Entry::file("etc/group", 0o644, "root:x:0:\nuser:x:1000:\n"));
     entries.push(Entry::file("bin/busybox", 0o755, read(Path::new(busybox))?));
     entries.extend(

@@ -17,7 +17,9 @@ pub(crate) const MARK: &str = "COAMING_TEST_WORLD";
 pub fn of(name: &str) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for entry in list(Path::new("/proc"))? {
-        if !entry.bytes().all(|byte| byte.is_ascii_digit()) || entry == std::process::id().to_string() {
+        if !entry.bytes().all(|byte| byte.is_ascii_digit())
+            || entry == std::process::id().to_string()
+        {
             continue;
         }
         let process = Path::new("/proc").join(&entry);
@@ -28,7 +30,10 @@ pub fn of(name: &str) -> Result<Vec<String>, Error> {
             (read("environ"), format!("{MARK}={name}")),
             (read("cmdline"), format!("outside\0{name}")),
         ];
-        if marks.iter().any(|(text, mark)| contains(text, mark.as_bytes())) {
+        if marks
+            .iter()
+            .any(|(text, mark)| contains(text, mark.as_bytes()))
+        {
             let cmdline = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
             found.push(format!("process {entry}: {cmdline}"));
         }
@@ -55,12 +60,27 @@ pub fn footprint() -> Result<BTreeSet<String>, Error> {
         // Without the IDs: another process's mounts may take a free number.
         format!("mount {}", line.splitn(4, ' ').nth(3).unwrap_or_default())
     }));
-    all.extend(lines("/proc/self/net/dev")?.iter().filter_map(|line| line.split_once(':')).map(|(name, _)| {
-        format!("interface {}", name.trim())
-    }));
+    all.extend(
+        lines("/proc/self/net/dev")?
+            .iter()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, _)| format!("interface {}", name.trim())),
+    );
     for folder in [
-        "/run/containerd", "/run/runc", "/run/crun", "/run/netns", "/run/coaming", "/etc/coaming", "/etc/cni", "/etc/cni/net.d",
-        "/etc/containerd", "/usr/libexec/coaming", "/var/lib/cni", "/var/lib/containerd", "/var/lib/kubelet", "/var/log/pods",
+        "/run/containerd",
+        "/run/runc",
+        "/run/crun",
+        "/run/netns",
+        "/run/coaming",
+        "/etc/coaming",
+        "/etc/cni",
+        "/etc/cni/net.d",
+        "/etc/containerd",
+        "/usr/libexec/coaming",
+        "/var/lib/cni",
+        "/var/lib/containerd",
+        "/var/lib/kubelet",
+        "/var/log/pods",
     ] {
         if let Ok(entries) = list(Path::new(folder)) {
             all.insert(folder.to_owned());
@@ -73,20 +93,28 @@ pub fn footprint() -> Result<BTreeSet<String>, Error> {
 fn cgroup_hierarchies() -> Result<Vec<String>, Error> {
     Ok(lines("/proc/self/mounts")?
         .iter()
-        .filter_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
-            [_, path, "cgroup" | "cgroup2", ..] => Some((*path).to_owned()),
-            _ => None,
-        })
+        .filter_map(
+            |line| match line.split(' ').collect::<Vec<_>>().as_slice() {
+                [_, path, "cgroup" | "cgroup2", ..] => Some((*path).to_owned()),
+                _ => None,
+            },
+        )
         .collect())
 }
 
 fn lines(path: &str) -> Result<Vec<String>, Error> {
-    Ok(fs::read_to_string(path).map_err(Error::io("read", path))?.lines().map(str::to_owned).collect())
+    Ok(fs::read_to_string(path)
+        .map_err(Error::io("read", path))?
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }
 
 fn list(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder.display()))?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    Ok(entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect())
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -40,8 +40,15 @@ impl NodeConfig {
     /// A node with the handlers `runc` (the stock shim and the real runtime, whatever its name) and `coaming` (the stock
     /// shim and coaming's wrapper, which the test installs).
     pub fn new(containerd: Containerd, runtime: Runtime) -> NodeConfig {
-        let handlers = vec![Handler::stock("runc", runtime.path()), Handler::stock("coaming", runtime.wrapper_path())];
-        NodeConfig { containerd, runtime, handlers }
+        let handlers = vec![
+            Handler::stock("runc", runtime.path()),
+            Handler::stock("coaming", runtime.wrapper_path()),
+        ];
+        NodeConfig {
+            containerd,
+            runtime,
+            handlers,
+        }
     }
 
     /// With one more handler.
@@ -98,14 +105,21 @@ impl Node {
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
         world.spawn(LOG, &path, [config.containerd.path()])?;
         let node = Node { world, config };
-        node.wait("containerd", || node.ctr().raw(["version"]).map(|output| output.success()))?;
+        node.wait("containerd", || {
+            node.ctr().raw(["version"]).map(|output| output.success())
+        })?;
         for namespace in ["default", "k8s.io"] {
-            node.ctr().namespace(namespace).raw(["images", "import", "/run/images.tar"])?.ok("ctr images import")?;
+            node.ctr()
+                .namespace(namespace)
+                .raw(["images", "import", "/run/images.tar"])?
+                .ok("ctr images import")?;
         }
         // CRI hears of images by events, some time after the import.
         let cri = node.cri()?;
         node.wait("CRI's image list", || {
-            images::ALL.iter().try_fold(true, |all, image| Ok(all && cri.has_image(image).unwrap_or(false)))
+            images::ALL.iter().try_fold(true, |all, image| {
+                Ok(all && cri.has_image(image).unwrap_or(false))
+            })
         })?;
         Ok(node)
     }
@@ -135,7 +149,9 @@ impl Node {
 
     /// All that containerd has logged.
     pub fn log(&self) -> String {
-        self.world.read(LOG).unwrap_or_else(|error| error.to_string())
+        self.world
+            .read(LOG)
+            .unwrap_or_else(|error| error.to_string())
     }
 
     fn wait(&self, what: &str, ready: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
@@ -143,8 +159,20 @@ impl Node {
         while !ready()? {
             if start.elapsed() > START_LIMIT {
                 let log = self.log();
-                let log = log.lines().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
-                return Err(Error::NotReady { what: what.to_owned(), seconds: START_LIMIT.as_secs(), log });
+                let log = log
+                    .lines()
+                    .rev()
+                    .take(30)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .collect::<Vec<_>>()
+                    .join("\n");
+                return Err(Error::NotReady {
+                    what: what.to_owned(),
+                    seconds: START_LIMIT.as_secs(),
+                    log,
+                });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -215,19 +243,30 @@ const RESTRICT_OOM: bool = true;
 const DISABLED: &str = r#""io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp""#;
 
 fn default_name(config: &NodeConfig) -> &str {
-    config.handlers.first().map_or("runc", |handler| &handler.name)
+    config
+        .handlers
+        .first()
+        .map_or("runc", |handler| &handler.name)
 }
 
 fn handlers(plugin: &str, config: &NodeConfig) -> String {
     let mut text = String::new();
     for handler in &config.handlers {
         let section = format!("{plugin}.containerd.runtimes.{}", handler.name);
-        let _ = writeln!(text, "[{section}]\nruntime_type = {:?}", handler.runtime_type);
+        let _ = writeln!(
+            text,
+            "[{section}]\nruntime_type = {:?}",
+            handler.runtime_type
+        );
         if let Some(path) = &handler.runtime_path {
             let _ = writeln!(text, "runtime_path = {path:?}");
         }
         let _ = writeln!(text, "pod_annotations = {:?}", handler.pod_annotations);
-        let _ = writeln!(text, "[{section}.options]\nBinaryName = {:?}", handler.binary);
+        let _ = writeln!(
+            text,
+            "[{section}.options]\nBinaryName = {:?}",
+            handler.binary
+        );
     }
     text
 }
@@ -247,6 +286,8 @@ mod tests {
     fn the_default_handler_is_the_first_or_the_one_named() {
         let config = NodeConfig::new(Containerd::V2, Runtime::Runc(Suite::Sid));
         assert!(toml(&config).contains("default_runtime_name = \"runc\""));
-        assert!(toml(&config.with_default("coaming")).contains("default_runtime_name = \"coaming\""));
+        assert!(
+            toml(&config.with_default("coaming")).contains("default_runtime_name = \"coaming\"")
+        );
     }
 }

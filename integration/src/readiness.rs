@@ -11,7 +11,9 @@ use crate::{Error, output};
 /// On a machine that says `CI=true` a test that cannot run is a failure: [`Error::Unavailable`].
 pub fn can_run() -> Result<bool, Error> {
     static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
-    let Some(why) = OBSTACLE.get_or_init(obstacle) else { return Ok(true) };
+    let Some(why) = OBSTACLE.get_or_init(obstacle) else {
+        return Ok(true);
+    };
     if std::env::var_os("CI").is_some_and(|value| value == "true") {
         return Err(Error::Unavailable(why.clone()));
     }
@@ -24,8 +26,14 @@ fn obstacle() -> Option<String> {
         return Some("needs root, for namespaces and mounts".to_owned());
     }
     // Hidden in a world, whose /run, /tmp and /var/lib are its own.
-    if ["/run", "/tmp", "/var/lib"].iter().any(|hidden| cache().starts_with(hidden)) {
-        return Some(format!("{} is not visible in a world: choose another COAMING_INTEGRATION_CACHE", cache().display()));
+    if ["/run", "/tmp", "/var/lib"]
+        .iter()
+        .any(|hidden| cache().starts_with(hidden))
+    {
+        return Some(format!(
+            "{} is not visible in a world: choose another COAMING_INTEGRATION_CACHE",
+            cache().display()
+        ));
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh");
     match output::run(&mut Command::new(&script), b"") {
@@ -33,6 +41,10 @@ fn obstacle() -> Option<String> {
         Ok(output) => return Some(output.text()),
         Err(error) => return Some(error.to_string()),
     }
-    let missing: Vec<_> = Suite::ALL.iter().filter(|suite| !suite.is_fetched()).map(Suite::to_string).collect();
+    let missing: Vec<_> = Suite::ALL
+        .iter()
+        .filter(|suite| !suite.is_fetched())
+        .map(Suite::to_string)
+        .collect();
     (!missing.is_empty()).then(|| format!("{} fetched no {}", script.display(), missing.join(", ")))
 }

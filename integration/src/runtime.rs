@@ -17,7 +17,9 @@ pub struct BareRuntime {
 impl BareRuntime {
     /// The runtime at this path of the world.
     pub fn new(binary: impl Into<PathBuf>) -> BareRuntime {
-        BareRuntime { binary: binary.into() }
+        BareRuntime {
+            binary: binary.into(),
+        }
     }
 
     /// `run`: to the container's end, then removed.
@@ -26,7 +28,12 @@ impl BareRuntime {
     /// When the runtime cannot be started; how it ends is in the output.
     pub fn run(&self, bundle: &Bundle<'_>, stdin: &[u8]) -> Result<Output, Error> {
         let path = bundle.path();
-        let args: [&OsStr; 4] = ["run".as_ref(), "--bundle".as_ref(), path.as_ref(), bundle.id().as_ref()];
+        let args: [&OsStr; 4] = [
+            "run".as_ref(),
+            "--bundle".as_ref(),
+            path.as_ref(),
+            bundle.id().as_ref(),
+        ];
         output::run(self.command(bundle.world()).args(args), stdin)
     }
 
@@ -39,11 +46,18 @@ impl BareRuntime {
         let path = bundle.path();
         let redirect = format!("exec \"$@\" >{0}/stdout 2>{0}/stderr", path.display());
         let mut command = bundle.world().command_in_cgroups("sh");
-        command.args(["-c", &redirect, "sh"]).arg(&self.binary).args(["--root", STATE, "run", "--detach", "--bundle"]);
+        command
+            .args(["-c", &redirect, "sh"])
+            .arg(&self.binary)
+            .args(["--root", STATE, "run", "--detach", "--bundle"]);
         let ended = output::run(command.arg(&path).arg(bundle.id()), b"")?;
         let stdout = bundle.world().read(path.join("stdout"))?;
         let stderr = bundle.world().read(path.join("stderr"))?;
-        Ok(Output { stdout, stderr, ..ended })
+        Ok(Output {
+            stdout,
+            stderr,
+            ..ended
+        })
     }
 
     /// `exec` with a process of its own: the `process` object of a runtime spec.
@@ -53,7 +67,12 @@ impl BareRuntime {
     pub fn exec_process(&self, bundle: &Bundle<'_>, process: &Value) -> Result<Output, Error> {
         let file = bundle.path().join("process.json");
         bundle.world().write(&file, process.to_string(), 0o600)?;
-        let args: [&OsStr; 4] = ["exec".as_ref(), "--process".as_ref(), file.as_ref(), bundle.id().as_ref()];
+        let args: [&OsStr; 4] = [
+            "exec".as_ref(),
+            "--process".as_ref(),
+            file.as_ref(),
+            bundle.id().as_ref(),
+        ];
         self.call(bundle.world(), args)
     }
 
@@ -61,8 +80,16 @@ impl BareRuntime {
     ///
     /// # Errors
     /// As [`BareRuntime::run`].
-    pub fn exec(&self, bundle: &Bundle<'_>, flags: &[&str], args: &[&str]) -> Result<Output, Error> {
-        self.call(bundle.world(), [&["exec"], flags, &[bundle.id()], args].concat())
+    pub fn exec(
+        &self,
+        bundle: &Bundle<'_>,
+        flags: &[&str],
+        args: &[&str],
+    ) -> Result<Output, Error> {
+        self.call(
+            bundle.world(),
+            [&["exec"], flags, &[bundle.id()], args].concat(),
+        )
     }
 
     /// `delete --force`.
@@ -70,15 +97,24 @@ impl BareRuntime {
     /// # Errors
     /// When the container is still there.
     pub fn delete(&self, bundle: &Bundle<'_>) -> Result<(), Error> {
-        self.call(bundle.world(), ["delete", "--force", bundle.id()])?.ok("delete --force").map(drop)
+        self.call(bundle.world(), ["delete", "--force", bundle.id()])?
+            .ok("delete --force")
+            .map(drop)
     }
 
     /// Any command line after `--root`.
     ///
     /// # Errors
     /// As [`BareRuntime::run`].
-    pub fn call<A: AsRef<OsStr>>(&self, world: &World, args: impl IntoIterator<Item = A>) -> Result<Output, Error> {
-        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+    pub fn call<A: AsRef<OsStr>>(
+        &self,
+        world: &World,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Output, Error> {
+        let args: Vec<OsString> = args
+            .into_iter()
+            .map(|arg| arg.as_ref().to_owned())
+            .collect();
         output::run(self.command(world).args(args), b"")
     }
 

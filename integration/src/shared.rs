@@ -10,7 +10,8 @@ use crate::{Error, Node, NodeConfig};
 /// # Errors
 /// As [`Node::start`]; a node that failed to start fails every test that asks, without another attempt.
 pub fn shared(config: NodeConfig) -> Result<&'static Node, Error> {
-    static NODES: Mutex<BTreeMap<NodeConfig, Result<&'static Node, String>>> = Mutex::new(BTreeMap::new());
+    static NODES: Mutex<BTreeMap<NodeConfig, Result<&'static Node, String>>> =
+        Mutex::new(BTreeMap::new());
     let mut nodes = NODES.lock().unwrap_or_else(PoisonError::into_inner);
     nodes
         .entry(config)

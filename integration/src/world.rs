@@ -32,7 +32,11 @@ impl World {
     /// When the kernel refuses one of its parts.
     pub fn new() -> Result<World, Error> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("coaming-world-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "coaming-world-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let mut keeper = Command::new("sh")
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/world.sh"))
             .args(["outside", &name])
@@ -44,18 +48,35 @@ impl World {
             .map_err(Error::io("start", "world.sh"))?;
         let mut pid = String::new();
         if let Some(stdout) = keeper.stdout.take() {
-            BufReader::new(stdout).read_line(&mut pid).map_err(Error::io("read from", "world.sh"))?;
+            BufReader::new(stdout)
+                .read_line(&mut pid)
+                .map_err(Error::io("read from", "world.sh"))?;
         }
         match pid.trim().parse() {
-            Ok(pid) => Ok(World { name, pid, keeper, daemons: Mutex::default() }),
+            Ok(pid) => Ok(World {
+                name,
+                pid,
+                keeper,
+                daemons: Mutex::default(),
+            }),
             Err(_) => {
                 let mut stderr = String::new();
                 drop(keeper.stdin.take());
                 if let Some(mut pipe) = keeper.stderr.take() {
-                    pipe.read_to_string(&mut stderr).map_err(Error::io("read from", "world.sh"))?;
+                    pipe.read_to_string(&mut stderr)
+                        .map_err(Error::io("read from", "world.sh"))?;
                 }
-                let code = keeper.wait().map_err(Error::io("wait for", "world.sh"))?.code().unwrap_or(-1);
-                Err(Error::Command { command: "world.sh".to_owned(), code, stdout: pid, stderr })
+                let code = keeper
+                    .wait()
+                    .map_err(Error::io("wait for", "world.sh"))?
+                    .code()
+                    .unwrap_or(-1);
+                Err(Error::Command {
+                    command: "world.sh".to_owned(),
+                    code,
+                    stdout: pid,
+                    stderr,
+                })
             }
         }
     }
@@ -74,14 +95,22 @@ impl World {
     /// canonicalising it: use it as it is, for paths without links.
     pub fn path(&self, inside: impl AsRef<Path>) -> PathBuf {
         let inside = inside.as_ref();
-        Path::new("/proc").join(self.pid.to_string()).join("root").join(inside.strip_prefix("/").unwrap_or(inside))
+        Path::new("/proc")
+            .join(self.pid.to_string())
+            .join("root")
+            .join(inside.strip_prefix("/").unwrap_or(inside))
     }
 
     /// Writes a file of the world, with its parent folders, under `mode`.
     ///
     /// # Errors
     /// The file system's.
-    pub fn write(&self, inside: impl AsRef<Path>, contents: impl AsRef<[u8]>, mode: u32) -> Result<(), Error> {
+    pub fn write(
+        &self,
+        inside: impl AsRef<Path>,
+        contents: impl AsRef<[u8]>,
+        mode: u32,
+    ) -> Result<(), Error> {
         let path = self.path(inside);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent.display()))?;
@@ -95,17 +124,28 @@ impl World {
             .mode(mode)
             .open(&path)
             .map_err(Error::io("create", &shown))?;
-        file.write_all(contents.as_ref()).map_err(Error::io("write", &shown))?;
-        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(Error::io("chmod", &shown))
+        file.write_all(contents.as_ref())
+            .map_err(Error::io("write", &shown))?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(Error::io("chmod", &shown))
     }
 
     /// Copies a file of the host into the world, under `mode`.
     ///
     /// # Errors
     /// The file system's.
-    pub fn install(&self, from: impl AsRef<Path>, inside: impl AsRef<Path>, mode: u32) -> Result<(), Error> {
+    pub fn install(
+        &self,
+        from: impl AsRef<Path>,
+        inside: impl AsRef<Path>,
+        mode: u32,
+    ) -> Result<(), Error> {
         let from = from.as_ref();
-        self.write(inside, fs::read(from).map_err(Error::io("read", from.display()))?, mode)
+        self.write(
+            inside,
+            fs::read(from).map_err(Error::io("read", from.display()))?,
+            mode,
+        )
     }
 
     /// Reads a text file of the world.
@@ -140,7 +180,9 @@ impl World {
     /// A command that runs in the world with an empty environment but for `PATH`, and is killed after two minutes.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = self.enter();
-        command.args(["timeout", "--foreground", "--kill-after=5", COMMAND_LIMIT]).arg(program.as_ref());
+        command
+            .args(["timeout", "--foreground", "--kill-after=5", COMMAND_LIMIT])
+            .arg(program.as_ref());
         command
     }
 
@@ -148,9 +190,14 @@ impl World {
     ///
     /// # Errors
     /// When it cannot be started; how it ends is in the output.
-    pub fn run<A: AsRef<std::ffi::OsStr>>(&self, argv: impl IntoIterator<Item = A>) -> Result<Output, Error> {
+    pub fn run<A: AsRef<std::ffi::OsStr>>(
+        &self,
+        argv: impl IntoIterator<Item = A>,
+    ) -> Result<Output, Error> {
         let mut argv = argv.into_iter();
-        let program = argv.next().ok_or_else(|| Error::malformed("a command")("it is empty".to_owned()))?;
+        let program = argv
+            .next()
+            .ok_or_else(|| Error::malformed("a command")("it is empty".to_owned()))?;
         output::run(self.command(program.as_ref()).args(argv), b"")
     }
 
@@ -159,7 +206,16 @@ impl World {
     pub fn command_in_cgroups(&self, program: impl AsRef<Path>) -> Command {
         let mut command = self.enter();
         command
-            .args(["timeout", "--foreground", "--kill-after=5", COMMAND_LIMIT, "sh", "-c", JOIN_CGROUPS, "sh"])
+            .args([
+                "timeout",
+                "--foreground",
+                "--kill-after=5",
+                COMMAND_LIMIT,
+                "sh",
+                "-c",
+                JOIN_CGROUPS,
+                "sh",
+            ])
             .arg(program.as_ref());
         command
     }
@@ -168,25 +224,54 @@ impl World {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn<A: AsRef<std::ffi::OsStr>>(&self, log: &str, path: &str, argv: impl IntoIterator<Item = A>) -> Result<(), Error> {
+    pub fn spawn<A: AsRef<std::ffi::OsStr>>(
+        &self,
+        log: &str,
+        path: &str,
+        argv: impl IntoIterator<Item = A>,
+    ) -> Result<(), Error> {
         let child = self
             .enter()
-            .args([&format!("PATH={path}"), "sh", "-c", &format!("exec >>{log} 2>&1\n{JOIN_CGROUPS}"), "sh"])
+            .args([
+                &format!("PATH={path}"),
+                "sh",
+                "-c",
+                &format!("exec >>{log} 2>&1\n{JOIN_CGROUPS}"),
+                "sh",
+            ])
             .args(argv)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .map_err(Error::io("start", log))?;
-        self.daemons.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(child);
+        self.daemons
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(child);
         Ok(())
     }
 
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--target", &self.pid.to_string()])
-            .args(["--", "env", "-i", PROGRAMS, &format!("{}={}", leftovers::MARK, self.name)]);
+            .args([
+                "--mount",
+                "--net",
+                "--pid",
+                "--ipc",
+                "--uts",
+                "--cgroup",
+                "--target",
+                &self.pid.to_string(),
+            ])
+            .args([
+                "--",
+                "env",
+                "-i",
+                PROGRAMS,
+                &format!("{}={}", leftovers::MARK, self.name),
+            ]);
         command
     }
 }
@@ -202,7 +287,10 @@ impl Drop for World {
         // Closing the pipe ends PID 1, with it all else; the keeper then removes the cgroups and ends.
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
-        let daemons = self.daemons.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let daemons = self
+            .daemons
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         for mut daemon in daemons.drain(..) {
             let _ = daemon.wait();
         }

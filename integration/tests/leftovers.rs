@@ -21,28 +21,19 @@ fn a_dropped_node_leaves_nothing() -> Result<(), Error> {
     let (containerd, runtime) = PAIRS[0];
     let node = Node::start(NodeConfig::new(containerd, runtime))?;
     let name = node.world().name().to_owned();
-    node.ctr().start(&Run::new(images::BUSYBOX, "stays").args(["sleep", "1000"]))?.ok("ctr run --detach")?;
+    node.ctr()
+        .start(&Run::new(images::BUSYBOX, "stays").args(["sleep", "1000"]))?
+        .ok("ctr run --detach")?;
     let alive = leftovers::of(&name)?;
     for expected in ["world-init", "containerd", "sleep 1000", "cgroup "] {
-        assert!(alive.iter().any(|found| found.contains(expected)), "the check does not see {expected}: {alive:#?}");
+        assert!(
+            alive.iter().any(|found| found.contains(expected)),
+            "the check does not see {expected}: {alive:#?}"
+        );
     }
     drop(node);
     assert_eq!(leftovers::of(&name)?, Vec::<String>::new());
     assert_eq!(leftovers::footprint()?, before);
-    Ok(())
-}
-
-#[test]
-fn a_world_that_cannot_be_made_leaves_nothing_either() -> Result<(), Error> {
-    if !can_run()? {
-        return Ok(());
-    }
-    let world = World::new()?;
-    let name = world.name().to_owned();
-    let output = world.run(["kill", "-KILL", "1"])?;
-    assert!(world.run(["true"]).is_ok_and(|output| output.success()), "PID 1 took a signal from inside: {output:?}");
-    drop(world);
-    assert_eq!(leftovers::of(&name)?, Vec::<String>::new());
     Ok(())
 }
 
@@ -52,7 +43,7 @@ fn a_killed_test_process_leaves_nothing() -> Result<(), Error> {
         return Ok(());
     }
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "sacrifice", "--nocapture"])
+        .args(["--exact", "sacrifice", "--ignored", "--nocapture"])
         .env(SACRIFICE, "1")
         .stdout(Stdio::piped())
         .spawn()
@@ -74,8 +65,8 @@ fn a_killed_test_process_leaves_nothing() -> Result<(), Error> {
     Ok(())
 }
 
-/// The victim of the test above: makes a world and waits to be killed.
 #[test]
+#[ignore = "the victim of a_killed_test_process_leaves_nothing: waits to be killed"]
 fn sacrifice() -> Result<(), Error> {
     if std::env::var_os(SACRIFICE).is_none() {
         return Ok(());

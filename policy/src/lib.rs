@@ -5,10 +5,16 @@
 //! Nothing here starts a process, opens a socket or holds a lock; reading a directory of policy is
 //! the only I/O, in one module.
 
+pub mod builtin;
 pub mod controls;
+pub mod decide;
+pub mod document;
 pub mod facts;
+pub mod floor;
 pub mod json;
+pub mod launch;
 pub mod proc;
 pub mod seccomp;
 pub mod spec;
 pub mod suggest;
+pub mod verdict;

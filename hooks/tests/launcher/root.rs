@@ -119,7 +119,9 @@ impl Run<'_> {
             "set -e; ip link set lo up; mount -t proc proc \"$R/proc\"; {}\nexec \"$@\"",
             self.before
         );
-        let mut command = Command::new("unshare");
+        // pdeathsig: if the test is killed, so is the process.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare"]);
         command.args([
             "--mount",
             "--net",

@@ -90,6 +90,8 @@ impl Bundle {
         self.spec["process"]["args"] = json!(arguments);
         self.spec["mounts"].as_array_mut().unwrap().extend([
             json!({"destination": "/dev/.coaming", "type": "bind", "source": launch,
+                // noexec, because in a user namespace a bind of a noexec mount must stay noexec, and
+                // runc 1.1.5 does not add it by itself (mount: operation not permitted).
                 "options": ["bind", "ro", "nosuid", "nodev", "noexec"]}),
             json!({"destination": "/dev/.coaming/init", "type": "bind",
                 "source": "/usr/libexec/coaming/coaming-init",
@@ -102,6 +104,15 @@ impl Bundle {
                 "--record", record, "--launch", launch]}],
         });
         self
+    }
+
+    /// Writes the file `name` of a process that shall join the container, for `exec --process`: inline
+    /// arguments would not do, because crun does not give those the container's no_new_privs.
+    pub(crate) fn exec(&self, name: &str, arguments: &[&str]) {
+        let mut process = self.spec["process"].clone();
+        let launcher = ["/dev/.coaming/init", "plan"];
+        process["args"] = json!([&launcher, arguments].concat());
+        std::fs::write(self.folder.path().join(name), process.to_string()).unwrap();
     }
 
     pub(crate) fn launch(&self) -> String {
@@ -129,10 +140,15 @@ impl Bundle {
             chmod 711 /run/coaming; chmod 700 $RECORD
             cp $INIT $HOOK /usr/libexec/coaming/
             cp plan check.json $LAUNCH/; : > $LAUNCH/init; chmod 444 $LAUNCH/*
+            wait_until() {{
+                n=0; until eval \"$1\"; do n=$((n + 1)); test $n -lt 600 || return 1; sleep 0.05; done
+            }}
             set +e; trap '$RT delete -f $ID > /dev/null 2>&1' EXIT
             {commands}"
         );
-        let output = Command::new("unshare")
+        // pdeathsig: if the test is killed, unshare is, and with it the whole world.
+        let output = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare"])
             .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["--propagation", "private", "sh", "-c", &script])
             .current_dir(folder)

@@ -1,4 +1,10 @@
 //! The launcher and the hook under real runc and crun, placed as the wrapper places them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -11,7 +17,9 @@ use coaming_hooks::plan::{Filter, Instruction, Layer, PathRule, Plan};
 /// Ends a test that cannot run here.
 macro_rules! needs_runtimes {
     () => {
-        if !support::can_run(&["busybox", "crun", "mount", "runc", "umount", "unshare"]) {
+        if !support::can_run(&[
+            "busybox", "crun", "mount", "runc", "setpriv", "umount", "unshare",
+        ]) {
             return;
         }
     };
@@ -66,18 +74,17 @@ fn init_and_exec_are_restricted_and_themselves() {
             let mut bundle = Bundle::new(user, &plan(), &["sh", "-c", &main, "init"]);
             bundle.spec["root"]["readonly"] = read_only.into();
             let bundle = bundle.with_launcher();
-            let exec = "$RT exec --env PATH=/bin --env KEPT=yes $ID /dev/.coaming/init plan";
+            bundle.exec("tries", &["sh", "-c", TRY, "exec"]);
+            bundle.exec("missing", &["nosuch"]);
+            bundle.exec("stops", &["sh", "-c", "echo > /tmp/stop"]);
             let ended = bundle.shell(
                 runtime,
-                &format!(
-                    "$RT run --detach $ID > init.out 2> init.err < /dev/null || cat init.err >&2
-                    {exec} sh -c '{}' exec > exec.out 2> exec.err < /dev/null || cat exec.err >&2
-                    {exec} nosuch; echo code $?
-                    {exec} sh -c 'echo > /tmp/stop' 2>&1
-                    until $RT state $ID | grep -q stopped; do sleep 0.05; done
-                    cat init.out exec.out",
-                    TRY.replace('\'', "'\\''")
-                ),
+                "$RT run --detach $ID > init.out 2> init.err < /dev/null || cat init.err >&2
+                $RT exec --process tries $ID > exec.out 2> exec.err < /dev/null || cat exec.err >&2
+                $RT exec --process missing $ID; echo code $?
+                $RT exec --process stops $ID
+                wait_until \"$RT state $ID | grep -q stopped\"
+                cat init.out exec.out",
             );
             let uid = if user == User::Thousand { "1000" } else { "0" };
             let expected = |name: &str| TRIED.replace("SELF", name).replace("UID", uid);
@@ -112,14 +119,15 @@ fn a_program_that_cannot_run_fails_the_create_in_the_runtimes_words() {
         for (name, words) in cases {
             let make = || {
                 let mut bundle = Bundle::new(user, &plan(), &[name]);
-                // crun sends a hook's stderr to nowhere without it; runc shows it in its own error.
                 std::fs::write(bundle.rootfs().join("etc/plain"), "").unwrap();
+                // crun sends a hook's stderr to nowhere without it; runc shows it in its own error.
                 bundle.spec["annotations"] =
                     serde_json::json!({ "run.oci.hooks.stderr": "/dev/stderr" });
                 bundle
             };
-            let create =
-                "$RT create $ID < /dev/null > create.out 2>&1; echo $?; cat create.out >&2";
+            // Through a pipe: crun opens stderr anew, and would write over a file's beginning.
+            let create = "{ $RT create $ID < /dev/null 2>&1 > /dev/null; echo $? > code; } \
+                | cat >&2; cat code";
             let with = make().with_launcher().shell(runtime, create);
             assert_ne!(with.out, "0\n", "{runtime} {user:?} {name}");
             let plain = with.err.replace('\\', "");
@@ -162,7 +170,7 @@ fn nothing_is_left_after_delete() {
             runtime,
             "mkdir -p /run/coaming/launch/other
             $RT run $ID < /dev/null && echo ran
-            until ! $RT state $ID > /dev/null 2>&1; do $RT delete $ID; done
+            $RT delete --force $ID > /dev/null 2>&1
             ls /run/coaming/containers /run/coaming/launch",
         );
         let expected = "ran\n/run/coaming/containers:\n\n/run/coaming/launch:\nother\n";

@@ -119,11 +119,19 @@ pub struct MountSpec {
 impl Pod {
     /// A pod of this name under this handler.
     pub fn new(name: &str, handler: &str) -> Pod {
-        Pod { name: name.to_owned(), handler: handler.to_owned(), ..Pod::default() }
+        Pod {
+            name: name.to_owned(),
+            handler: handler.to_owned(),
+            ..Pod::default()
+        }
     }
 
     pub(super) fn config(&self, uid: &str) -> wire::SandboxConfig {
-        let namespace = if self.namespace.is_empty() { "default" } else { &self.namespace };
+        let namespace = if self.namespace.is_empty() {
+            "default"
+        } else {
+            &self.namespace
+        };
         wire::SandboxConfig {
             metadata: Some(wire::SandboxMetadata {
                 name: self.name.clone(),
@@ -132,7 +140,11 @@ impl Pod {
                 attempt: 0,
             }),
             // The node's own name for a pod on the node's network, as the kubelet does.
-            hostname: if self.host_network { String::new() } else { self.name.clone() },
+            hostname: if self.host_network {
+                String::new()
+            } else {
+                self.name.clone()
+            },
             log_directory: format!("/var/log/pods/{namespace}_{}_{uid}", self.name),
             labels: HashMap::from([("io.kubernetes.pod.name".to_owned(), self.name.clone())]),
             annotations: self.annotations.clone(),
@@ -156,22 +168,34 @@ impl Pod {
         const POD: i32 = 0;
         const CONTAINER: i32 = 1;
         const NODE: i32 = 2;
-        let mapping = || vec![wire::IdMapping { host_id: 100_000, container_id: 0, length: 65_536 }];
+        let mapping = || {
+            vec![wire::IdMapping {
+                host_id: 100_000,
+                container_id: 0,
+                length: 65_536,
+            }]
+        };
         wire::NamespaceOption {
             network: if self.host_network { NODE } else { POD },
             pid: if self.host_pid { NODE } else { CONTAINER },
             ipc: if self.host_ipc { NODE } else { POD },
             target_id: String::new(),
-            userns_options: self
-                .user_namespace
-                .then(|| wire::UserNamespace { mode: POD, uids: mapping(), gids: mapping() }),
+            userns_options: self.user_namespace.then(|| wire::UserNamespace {
+                mode: POD,
+                uids: mapping(),
+                gids: mapping(),
+            }),
         }
     }
 }
 
 impl ContainerSpec {
     /// A container of this name and image that runs a command.
-    pub fn new<A: Into<String>>(name: &str, image: &str, command: impl IntoIterator<Item = A>) -> ContainerSpec {
+    pub fn new<A: Into<String>>(
+        name: &str,
+        image: &str,
+        command: impl IntoIterator<Item = A>,
+    ) -> ContainerSpec {
         ContainerSpec {
             name: name.to_owned(),
             image: image.to_owned(),
@@ -182,14 +206,30 @@ impl ContainerSpec {
 
     pub(super) fn config(&self, pod: &Pod) -> wire::ContainerConfig {
         let unmasked = self.unmasked_proc || self.privileged;
-        let paths = |list: &[&str]| if unmasked { Vec::new() } else { list.iter().map(ToString::to_string).collect() };
+        let paths = |list: &[&str]| {
+            if unmasked {
+                Vec::new()
+            } else {
+                list.iter().map(ToString::to_string).collect()
+            }
+        };
         wire::ContainerConfig {
-            metadata: Some(wire::ContainerMetadata { name: self.name.clone(), attempt: 0 }),
-            image: Some(wire::ImageSpec { image: self.image.clone() }),
+            metadata: Some(wire::ContainerMetadata {
+                name: self.name.clone(),
+                attempt: 0,
+            }),
+            image: Some(wire::ImageSpec {
+                image: self.image.clone(),
+            }),
             command: self.command.clone(),
             args: self.args.clone(),
             working_dir: self.working_dir.clone(),
-            envs: self.envs.iter().cloned().map(|(key, value)| wire::KeyValue { key, value }).collect(),
+            envs: self
+                .envs
+                .iter()
+                .cloned()
+                .map(|(key, value)| wire::KeyValue { key, value })
+                .collect(),
             mounts: self.mounts.iter().map(MountSpec::wire).collect(),
             devices: self
                 .devices
@@ -206,7 +246,10 @@ impl ContainerSpec {
             stdin_once: false,
             tty: self.tty,
             linux: Some(wire::LinuxContainerConfig {
-                resources: Some(wire::Resources { cpu_shares: 0, memory_limit_in_bytes: self.memory_limit }),
+                resources: Some(wire::Resources {
+                    cpu_shares: 0,
+                    memory_limit_in_bytes: self.memory_limit,
+                }),
                 security_context: Some(wire::ContainerSecurityContext {
                     capabilities: Some(wire::Capability {
                         add_capabilities: self.add_capabilities.clone(),
@@ -242,7 +285,13 @@ const MASKED: [&str; 9] = [
     "/proc/scsi",
     "/sys/firmware",
 ];
-const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 impl MountSpec {
     fn wire(&self) -> wire::Mount {
@@ -262,6 +311,9 @@ impl Profile {
             Profile::Unconfined => (1, String::new()),
             Profile::Localhost(name) => (2, name.clone()),
         };
-        wire::SecurityProfile { profile_type, localhost_ref }
+        wire::SecurityProfile {
+            profile_type,
+            localhost_ref,
+        }
     }
 }

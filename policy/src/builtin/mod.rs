@@ -35,3 +35,6 @@ pub fn floor(which: BuiltIn) -> Result<Floor, DocumentError> {
     }
     Ok(cell.get_or_init(|| floor).clone())
 }
+
+#[cfg(test)]
+mod tests;

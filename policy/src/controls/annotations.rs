@@ -72,3 +72,45 @@ impl Rule for Annotations {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+    use serde_json::json;
+
+    fn deny(globs: &[&str]) -> Annotations {
+        Annotations { deny: globs.iter().map(|glob| glob.parse().unwrap()).collect() }
+    }
+
+    #[test]
+    fn keys_that_match_go_and_the_rest_stays_in_order() {
+        let spec = json!({"annotations": {"z": "1", "run.oci.seccomp_bpf_data": "x", "a": "2",
+            "Run.OCI.Handler": "krun"}});
+        let after = enforced(&deny(&["run.oci.*"]), &spec);
+        assert_eq!(after.to_string(), r#"{"annotations":{"z":"1","a":"2"}}"#);
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_judged_by_its_key() {
+        assert!(!is_within(&deny(&["run.*"]), &json!({"annotations": {"run.x": {"y": 1}}})));
+        assert!(is_within(&deny(&["run.*"]), &json!({"annotations": null})));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let globs = ["run.oci.*", "*.handler", "org.criu.*", "*"].map(|glob| glob.parse().unwrap());
+        let rules = subsequence(globs.to_vec(), 0..3)
+            .prop_map(|deny: Vec<Glob>| Annotations { deny: deny.into_iter().collect() });
+        let keys = ["run.oci.handler", "krun.handler", "org.criu.config", "io.kubernetes.pod"];
+        let specs = subsequence(keys.to_vec(), 0..=4).prop_map(|keys| {
+            let entries: Map<String, Value> =
+                keys.into_iter().map(|key| (key.to_owned(), json!("v"))).collect();
+            json!({"annotations": entries})
+        });
+        hold(rules, specs);
+        touches_only(&deny(&["run.oci.*"]), &["annotations"]);
+    }
+}

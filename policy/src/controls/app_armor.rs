@@ -116,3 +116,69 @@ impl Rule for AppArmor {
         }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    fn rule(default: Option<&str>, allow: Option<&[&str]>) -> AppArmor {
+        let allow = allow.map(|globs| globs.iter().map(|glob| glob.parse().unwrap()).collect());
+        AppArmorDocument { default: default.map(str::to_owned), allow }.into()
+    }
+
+    fn asking(profile: Value) -> Value {
+        json!({"process": {"apparmorProfile": profile}})
+    }
+
+    #[test]
+    fn being_unconfined_is_asked_in_many_ways() {
+        let rule = rule(Some("coaming"), None);
+        for asked in [json!(null), json!(""), json!("unconfined"), json!(3)] {
+            let after = enforced(&rule, &asking(asked));
+            assert_eq!(after["process"]["apparmorProfile"], "coaming");
+        }
+        assert!(is_within(&rule, &asking(json!("custom"))));
+    }
+
+    #[test]
+    fn unconfined_must_be_listed_by_name() {
+        assert!(!is_within(&rule(None, Some(&["*"])), &asking(json!("unconfined"))));
+        assert!(is_within(&rule(None, Some(&["unconfined"])), &asking(json!(null))));
+        assert!(!is_within(&rule(None, Some(&["cri-*"])), &asking(json!("other"))));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let defaults = proptest::option::of(select(vec!["cri-a", "b"]));
+        let globs = subsequence(vec!["cri-*", "*", "b", "unconfined"], 0..=4);
+        let documents = (defaults, proptest::option::of(globs))
+            .prop_map(|(default, allow)| rule(default, allow.as_deref()));
+        let rules = prop_oneof![1 => Just(AppArmor::top()), 5 => documents];
+        let asked = [json!(null), json!("unconfined"), json!("cri-a"), json!("b"), json!("c")];
+        hold(rules, select(asked.to_vec()).prop_map(asking));
+        touches_only(&rule(Some("x"), None), &["process.apparmorProfile"]);
+    }
+
+    #[test]
+    fn needs_the_module() {
+        let mut node = Node { lsms: vec!["capability".into(), "landlock".into()], ..Node::default() };
+        assert!(matches!(rule(None, None).support(&node), Support::Partial { .. }));
+        assert_eq!(AppArmor::top().support(&node), Support::Full);
+        node.lsms.push("apparmor".into());
+        assert_eq!(rule(None, None).support(&node), Support::Full);
+    }
+
+    #[test]
+    fn verify_wants_a_profile_that_enforces() {
+        let seen = |label: &str| Seen { label: Some(label.to_owned()), ..Seen::default() };
+        let rule = rule(Some("coaming"), Some(&[]));
+        assert!(rule.verify(&seen("coaming (enforce)\n")).is_empty());
+        for label in ["coaming (complain)", "other (enforce)", "unconfined", ""] {
+            assert_eq!(rule.verify(&seen(label)).len(), 1, "{label}");
+        }
+        assert_eq!(rule.verify(&Seen::default()).len(), 1);
+    }
+}

@@ -259,6 +259,11 @@ pub(super) fn allows_all(rule: &Value) -> bool {
     view::flag(rule, "allow") && is_for_all_types(rule)
 }
 
+/// Whether a rule of the device cgroup closes every device.
+pub(super) fn closes_all(rule: &Value) -> bool {
+    !view::flag(rule, "allow") && settles_all(rule)
+}
+
 /// Whether nothing that the runtime held before the rule matters after it.
 fn settles_all(rule: &Value) -> bool {
     let access = view::text(rule, "access").and_then(Access::parse);

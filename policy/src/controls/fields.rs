@@ -103,3 +103,51 @@ impl<'de> Deserialize<'de> for Field {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+    use serde_json::json;
+
+    fn deny(names: &[&str]) -> Fields {
+        serde_json::from_value(json!({"deny": names})).unwrap()
+    }
+
+    fn error(name: &str) -> String {
+        serde_json::from_value::<Fields>(json!({"deny": [name]})).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn denied_fields_go() {
+        let spec = json!({"linux": {"intelRdt": {"closID": "x"}, "personality": {"domain": "LINUX32"}}});
+        let after = enforced(&deny(&["linux.intelRdt", "linux.personality.domain"]), &spec);
+        assert_eq!(after, json!({"linux": {"personality": {}}}));
+    }
+
+    #[test]
+    fn only_fields_without_a_control_may_be_named() {
+        assert!(error("linux.seccomp").contains("control seccomp"));
+        assert!(error("hostname").contains("cannot be denied"));
+        assert!(error("linux.intelRDT").contains("did you mean \"linux.intelRdt\""));
+        assert!(error("linux.netDevices{}.name").contains("cannot be denied"));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let names = || {
+            let names = ["linux.intelRdt", "linux.intelRdt.closID", "process.scheduler"];
+            subsequence(names.to_vec(), 0..=3)
+        };
+        let specs = names().prop_map(|names| {
+            let mut spec = json!({"process": {}, "linux": {}});
+            names.iter().for_each(|name| Edit::Set((*name).to_owned(), json!("x")).apply(&mut spec));
+            spec
+        });
+        hold(names().prop_map(|names| deny(&names)), specs);
+        let rule = deny(&["linux.intelRdt", "process.scheduler"]);
+        touches_only(&rule, &["linux.intelRdt", "process.scheduler"]);
+    }
+}

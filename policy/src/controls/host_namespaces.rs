@@ -128,9 +128,12 @@ impl Rule for HostNamespaces {
             })
             .collect();
         if self.forbidden().any(|namespace| namespace == Namespace::User) {
-            findings.extend(["linux.uidMappings", "linux.gidMappings"].into_iter().filter_map(
-                |field| maps_root(asked.spec, field).then(|| host_root(asked.spec, field)),
-            ));
+            findings.extend(
+                ["linux.uidMappings", "linux.gidMappings"]
+                    .into_iter()
+                    .filter(|field| maps_root(asked.spec, field))
+                    .map(|field| host_root(asked.spec, field)),
+            );
         }
         findings
     }
@@ -182,5 +185,88 @@ fn host_root(spec: &Value, field: &str) -> Finding {
         asked: view::at(spec, field).cloned().unwrap_or(Value::Null),
         allowed: "mappings that leave out the host's id 0".to_owned(),
         remedy: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    fn allow(list: &[Namespace]) -> HostNamespaces {
+        HostNamespaces { allow: Some(list.iter().copied().collect()) }
+    }
+
+    fn all_but(forbidden: Namespace) -> HostNamespaces {
+        let allow: Vec<Namespace> =
+            Namespace::JUDGED.into_iter().filter(|judged| *judged != forbidden).collect();
+        self::allow(&allow)
+    }
+
+    fn joining(path: Value) -> Value {
+        json!({"linux": {"namespaces": [{"type": "pid", "path": path}]}})
+    }
+
+    #[test]
+    fn an_absent_type_is_added() {
+        let after = enforced(&all_but(Namespace::Network), &json!({"linux": {}}));
+        assert_eq!(after["linux"]["namespaces"], json!([{"type": "network"}]));
+    }
+
+    #[test]
+    fn a_path_to_the_hosts_goes_and_one_to_the_pods_stays() {
+        let rule = all_but(Namespace::Pid);
+        for path in [json!("/proc/1/ns/pid"), json!("/nobody/looked/at/it"), json!(7)] {
+            let after = enforced(&rule, &joining(path));
+            assert_eq!(after["linux"]["namespaces"], json!([{"type": "pid"}]));
+        }
+        assert!(is_within(&rule, &joining(json!("/run/netns/pod"))));
+        assert!(is_within(&rule, &joining(json!(""))));
+    }
+
+    #[test]
+    fn for_the_user_namespace_there_is_no_remedy() {
+        let (facts, node) = crate::controls::laws::request();
+        let root = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        for spec in [
+            json!({"linux": {}}),
+            json!({"linux": {"namespaces": [{"type": "user"}], "uidMappings": root}}),
+        ] {
+            let asked = Asked { spec: &spec, facts: &facts, node: &node, bounding: None };
+            let findings = all_but(Namespace::User).tighten(&asked);
+            assert!(findings.len() == 1 && findings[0].remedy.is_none(), "{findings:?}");
+        }
+        let mapped = json!([{"containerID": 0, "hostID": 65536, "size": 65536}]);
+        let spec = json!({"linux": {"namespaces": [{"type": "user"}], "uidMappings": mapped}});
+        assert!(is_within(&all_but(Namespace::User), &spec));
+    }
+
+    #[test]
+    fn the_time_namespace_is_nobodys() {
+        assert!(is_within(&allow(&Namespace::JUDGED), &json!({"linux": {}})));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let rules = proptest::option::of(subsequence(Namespace::JUDGED.to_vec(), 0..=7))
+            .prop_map(|allow| HostNamespaces { allow: allow.map(BTreeSet::from_iter) });
+        let paths = [json!(null), json!("/proc/1/ns/pid"), json!("/run/netns/pod")];
+        let types = subsequence(vec!["pid", "network", "user", "mount", "ipc", "uts"], 0..=6);
+        let specs = (types, select(paths.to_vec())).prop_map(|(types, path)| {
+            let entries: Vec<Value> =
+                types.into_iter().map(|kind| json!({"type": kind, "path": path})).collect();
+            json!({"linux": {"namespaces": entries}})
+        });
+        hold(rules, specs);
+        touches_only(&allow(&[Namespace::User]), &["linux.namespaces"]);
+    }
+
+    #[test]
+    fn verify_names_the_type() {
+        let seen = Seen { host_namespaces: vec!["pid".into(), "time".into()], ..Seen::default() };
+        let found = allow(&[]).verify(&seen);
+        assert!(found.len() == 1 && found[0].what.starts_with("pid"), "{found:?}");
     }
 }

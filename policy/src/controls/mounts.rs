@@ -89,6 +89,9 @@ pub struct Mounts {
 /// of the container's own namespaces, or empty.
 const OWN: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
 
+/// Options of overlay that name folders of the host (overlayfs.rst).
+const OVERLAY_LAYERS: [&str; 5] = ["lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir"];
+
 impl From<MountsDocument> for Mounts {
     fn from(document: MountsDocument) -> Self {
         Mounts {
@@ -192,13 +195,13 @@ impl Mounts {
 /// What of the host a mount reaches.
 fn sources<'a>(mount: &'a Value, kind: &str) -> Vec<&'a str> {
     match kind {
-        kind if OWN.contains(&kind) => Vec::new(),
+        kind if OWN.contains(&kind) || kind == "hugetlbfs" => Vec::new(),
         // Options reach the kernel joined by commas, so one may hold several. Layers are separated by
         // colons; a backslash escapes one (overlayfs.rst), and such a path is compared as it stands.
         "overlay" => view::strings(mount, "options")
             .flat_map(|option| option.split(','))
             .filter_map(|option| option.split_once('='))
-            .filter(|(_, value)| value.contains('/'))
+            .filter(|(key, _)| OVERLAY_LAYERS.contains(key))
             .flat_map(|(_, value)| value.split(':'))
             .filter(|path| !path.is_empty())
             .collect(),

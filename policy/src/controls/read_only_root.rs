@@ -52,3 +52,38 @@ impl Rule for ReadOnlyRootFilesystem {
         }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+
+    #[test]
+    fn is_set_where_it_is_absent_false_or_nonsense() {
+        for asked in [json!(null), json!(false), json!("true")] {
+            let spec = json!({"root": {"path": "r", "readonly": asked}});
+            let after = enforced(&ReadOnlyRootFilesystem(true), &spec);
+            assert_eq!(after["root"], json!({"path": "r", "readonly": true}));
+        }
+        assert!(is_within(&ReadOnlyRootFilesystem(true), &json!({"root": {"readonly": true}})));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let specs = proptest::option::of(any::<bool>())
+            .prop_map(|asked| json!({"root": {"path": "r", "readonly": asked}}));
+        hold(any::<bool>().prop_map(ReadOnlyRootFilesystem), specs);
+        touches_only(&ReadOnlyRootFilesystem(true), &["root.readonly"]);
+    }
+
+    #[test]
+    fn verify_looks_at_the_mount_and_at_nothing_fails() {
+        let mut seen = Seen::default();
+        assert_eq!(ReadOnlyRootFilesystem(true).verify(&seen)[0].found, "none");
+        seen.read_mountinfo("1 2 0:5 / / rw - overlay overlay ro\n");
+        assert_eq!(ReadOnlyRootFilesystem(true).verify(&seen)[0].found, "rw");
+        seen.read_mountinfo("1 2 0:5 / / ro,relatime - overlay overlay rw\n");
+        assert!(ReadOnlyRootFilesystem(true).verify(&seen).is_empty());
+    }
+}

@@ -49,3 +49,40 @@ impl Rule for ReadonlyPaths {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+    use serde_json::json;
+
+    fn paths(paths: &[&str]) -> ReadonlyPaths {
+        ReadonlyPaths(paths.iter().map(|path| (*path).to_owned()).collect())
+    }
+
+    #[test]
+    fn adds_what_is_missing() {
+        let after = enforced(&paths(&["/proc/sys"]), &json!({"linux": {"readonlyPaths": null}}));
+        assert_eq!(after["linux"]["readonlyPaths"], json!(["/proc/sys"]));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let all = ["/proc/sys", "/proc/irq", "/proc/bus"].map(str::to_owned).to_vec();
+        let rules = subsequence(all.clone(), 0..=3).prop_map(|p| ReadonlyPaths(p.into_iter().collect()));
+        let specs = subsequence(all, 0..=3).prop_map(|p| json!({"linux": {"readonlyPaths": p}}));
+        hold(rules, specs);
+        touches_only(&paths(&["/proc/sys"]), &["linux.readonlyPaths"]);
+    }
+
+    #[test]
+    fn verify_sees_a_path_made_writable() {
+        let mut seen = Seen::default();
+        seen.read_mountinfo("1 2 0:5 /sys /proc/sys ro - proc proc rw\n");
+        assert!(paths(&["/proc/sys", "/proc/absent"]).verify(&seen).is_empty());
+        seen.read_mountinfo("1 2 0:5 /sys /proc/sys rw - proc proc rw\n");
+        assert_eq!(paths(&["/proc/sys"]).verify(&seen)[0].found, "rw");
+    }
+}

@@ -144,3 +144,74 @@ impl<'de> Deserialize<'de> for Limit {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    fn ceilings(ceilings: &[(&str, u64)]) -> Rlimits {
+        Rlimits(ceilings.iter().map(|(name, most)| (name.parse().unwrap(), *most)).collect())
+    }
+
+    #[test]
+    fn both_limits_come_down_and_an_absent_one_is_set() {
+        let rule = ceilings(&[("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 100)]);
+        let spec = json!({"process": {"rlimits": [
+            {"type": "RLIMIT_NOFILE", "hard": 4096, "soft": 50},
+            {"type": "RLIMIT_CPU", "hard": 9, "soft": 9},
+        ]}});
+        let after = enforced(&rule, &spec);
+        assert_eq!(
+            after["process"]["rlimits"],
+            json!([
+                {"type": "RLIMIT_NOFILE", "hard": 100, "soft": 50},
+                {"type": "RLIMIT_CPU", "hard": 9, "soft": 9},
+                {"type": "RLIMIT_CORE", "hard": 0, "soft": 0},
+            ])
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_limit() {
+        for value in [json!(-1), json!("0"), json!(1e30), json!(u64::MAX)] {
+            let spec = json!({"process": {"rlimits": [
+                {"type": "RLIMIT_CORE", "hard": value, "soft": 0},
+            ]}});
+            assert!(!is_within(&ceilings(&[("RLIMIT_CORE", 5)]), &spec), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_that_suggests() {
+        let error = serde_json::from_str::<Rlimits>(r#"{"RLIMIT_NOFILES": 1}"#).unwrap_err();
+        assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let names = || subsequence(vec!["RLIMIT_CORE", "RLIMIT_NOFILE", "RLIMIT_CPU"], 0..=3);
+        let rules = (names(), 0u64..4)
+            .prop_map(|(names, most)| ceilings(&names.into_iter().map(|n| (n, most)).collect::<Vec<_>>()));
+        let limit = select(vec![json!(0), json!(2), json!(9), json!(null)]);
+        let specs = (names(), limit.clone(), limit).prop_map(|(names, soft, hard)| {
+            let limits: Vec<Value> = names
+                .into_iter()
+                .map(|name| json!({"type": name, "soft": soft, "hard": hard}))
+                .collect();
+            json!({"process": {"rlimits": limits}})
+        });
+        hold(rules, specs);
+        touches_only(&ceilings(&[("RLIMIT_NOFILE", 5)]), &["process.rlimits"]);
+    }
+
+    #[test]
+    fn verify_compares_both_limits() {
+        let mut seen = Seen::default();
+        seen.rlimits.insert("RLIMIT_CORE".to_owned(), (0, u64::MAX));
+        assert_eq!(ceilings(&[("RLIMIT_CORE", 0)]).verify(&seen)[0].what, "RLIMIT_CORE");
+        assert!(ceilings(&[("RLIMIT_CORE", u64::MAX)]).verify(&seen).is_empty());
+    }
+}

@@ -65,3 +65,48 @@ impl Rule for RootfsPropagation {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    fn allow(list: &[Propagation]) -> RootfsPropagation {
+        RootfsPropagation { allow: Some(list.iter().copied().collect()) }
+    }
+
+    fn after(rule: &RootfsPropagation, asked: Value) -> Value {
+        enforced(rule, &json!({"linux": {"rootfsPropagation": asked}}))["linux"]["rootfsPropagation"]
+            .clone()
+    }
+
+    #[test]
+    fn what_is_shared_comes_down_to_what_is_allowed() {
+        assert_eq!(after(&allow(&[Propagation::Rslave]), json!("rshared")), "rslave");
+        assert_eq!(after(&allow(&[]), json!("rshared")), "rprivate");
+        assert_eq!(after(&allow(&[]), json!("private")), "private");
+    }
+
+    #[test]
+    fn absent_is_what_runc_makes_of_it() {
+        assert!(is_within(&allow(&[Propagation::Rslave]), &json!({"linux": {}})));
+        assert_eq!(after(&allow(&[]), Value::Null), "rprivate");
+        assert_eq!(after(&allow(&[]), json!("")), "rprivate");
+        assert_eq!(after(&allow(&[]), json!(7)), "rprivate");
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        use Propagation::{Private, Rshared, Rslave, Shared, Slave};
+        let lists = subsequence(vec![Private, Slave, Rslave, Shared, Rshared], 0..=5);
+        let rules = proptest::option::of(lists)
+            .prop_map(|allow| RootfsPropagation { allow: allow.map(BTreeSet::from_iter) });
+        let asked = [json!(null), json!("rshared"), json!("slave"), json!("rprivate"), json!("x")];
+        let specs = select(asked.to_vec())
+            .prop_map(|asked| json!({"linux": {"rootfsPropagation": asked}}));
+        hold(rules, specs);
+        touches_only(&allow(&[]), &["linux.rootfsPropagation"]);
+    }
+}

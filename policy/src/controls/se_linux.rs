@@ -234,3 +234,80 @@ fn names(set: &BTreeSet<String>) -> String {
     }
     set.iter().map(String::as_str).collect::<Vec<_>>().join(" or ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, request, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    fn rule(document: Value) -> SeLinux {
+        serde_json::from_value::<SeLinuxDocument>(document).unwrap().into()
+    }
+
+    fn asking(label: &Value) -> Value {
+        json!({"process": {"selinuxLabel": label}})
+    }
+
+    #[test]
+    fn a_type_that_is_not_allowed_is_replaced_and_the_level_stays() {
+        let rule = rule(json!({"types": ["container_t"], "default": "container_t"}));
+        let after = enforced(&rule, &asking(&json!("system_u:system_r:spc_t:s0:c1,c2")));
+        assert_eq!(after["process"]["selinuxLabel"], "system_u:system_r:container_t:s0:c1,c2");
+        for label in [json!(null), json!(""), json!("spc_t"), json!(3)] {
+            let after = enforced(&rule, &asking(&label));
+            assert_eq!(after["process"]["selinuxLabel"], "system_u:system_r:container_t:s0");
+        }
+    }
+
+    #[test]
+    fn without_a_default_there_is_no_remedy() {
+        let rule = rule(json!({"types": ["container_t"]}));
+        let (facts, node) = request();
+        let spec = asking(&json!("system_u:system_r:spc_t:s0"));
+        let asked = Asked { spec: &spec, facts: &facts, node: &node, bounding: None };
+        assert!(rule.tighten(&asked)[0].remedy.is_none());
+        assert!(is_within(&rule, &asking(&json!("a:b:container_t"))));
+    }
+
+    #[test]
+    fn the_mounts_context_is_judged_where_there_is_one() {
+        let rule = rule(json!({"mountTypes": ["container_file_t"]}));
+        let spec = |label: &str| json!({"linux": {"mountLabel": label}});
+        assert!(is_within(&rule, &spec("")));
+        assert!(is_within(&rule, &spec("system_u:object_r:container_file_t:s0")));
+        assert!(!is_within(&rule, &spec("system_u:object_r:shadow_t:s0")));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let types = proptest::option::of(subsequence(vec!["container_t", "spc_t"], 0..=2));
+        let default = proptest::option::of(select(vec!["container_t", "init_t"]));
+        let user = proptest::option::of(select(vec!["system_u", "user_u"]));
+        let rules = (types, default, user).prop_map(|(types, default, user)| {
+            rule(json!({"types": types, "default": default, "user": user}))
+        });
+        let labels = ["", "system_u:r:container_t:s0", "user_u:r:spc_t:s0:c1", "x:y:init_t", "x"];
+        hold(rules, select(labels.to_vec()).prop_map(|label| asking(&json!(label))));
+        touches_only(&rule(json!({"default": "container_t"})), &["process.selinuxLabel"]);
+    }
+
+    #[test]
+    fn needs_the_module() {
+        let node = Node { lsms: vec!["selinux".into()], ..Node::default() };
+        let some = rule(json!({"level": "s0"}));
+        assert_eq!(some.support(&node), Support::Full);
+        assert!(matches!(some.support(&Node::default()), Support::Partial { .. }));
+        assert_eq!(SeLinux::top().support(&Node::default()), Support::Full);
+    }
+
+    #[test]
+    fn verify_reads_the_context() {
+        let seen = |label: &str| Seen { label: Some(label.to_owned()), ..Seen::default() };
+        let rule = rule(json!({"types": ["container_t"]}));
+        assert!(rule.verify(&seen("system_u:system_r:container_t:s0:c1,c2\0")).is_empty());
+        assert_eq!(rule.verify(&seen("system_u:system_r:spc_t:s0")).len(), 1);
+        assert_eq!(rule.verify(&Seen::default())[0].found, "none");
+    }
+}

@@ -103,3 +103,53 @@ impl Rule for Sysctls {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+    use serde_json::json;
+
+    fn allow(globs: &[&str]) -> Sysctls {
+        let allow = globs.iter().map(|glob| glob.parse().unwrap()).collect();
+        SysctlsDocument { allow: Some(allow) }.into()
+    }
+
+    #[test]
+    fn what_is_not_allowed_goes() {
+        let spec = json!({"linux": {"sysctl": {"kernel.core_pattern": "|/x", "net.core.somaxconn": "9"}}});
+        let after = enforced(&allow(&["net.core.*"]), &spec);
+        assert_eq!(after["linux"]["sysctl"], json!({"net.core.somaxconn": "9"}));
+    }
+
+    #[test]
+    fn a_name_is_compared_as_the_kernel_finds_it() {
+        let within = |glob: &str, key: &str| {
+            is_within(&allow(&[glob]), &json!({"linux": {"sysctl": {key: "1"}}}))
+        };
+        assert!(within("net.ipv4.ip_forward", "net/ipv4/ip_forward"));
+        assert!(within("net.ipv4.conf.*", "net.ipv4.conf.eth0/100.rp_filter"));
+        assert!(!within("net.*", "kernel/core_pattern"));
+        assert!(!within("net.*", "net./../kernel.core_pattern"));
+        assert!(!within("net.*", "net//x"));
+        assert!(!within("net/ipv4/*", "net.ipv4.x"));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let globs = ["net.*", "*.msgmax", "kernel.*", "*"].map(|glob| glob.parse().unwrap());
+        let rules = proptest::option::of(subsequence(globs.to_vec(), 0..=3)).prop_map(|allow| {
+            SysctlsDocument { allow: allow.map(BTreeSet::from_iter) }.into()
+        });
+        let keys = ["net.core.x", "net/core/x", "kernel.msgmax", "vm.y"];
+        let specs = subsequence(keys.to_vec(), 0..=4).prop_map(|keys| {
+            let entries: Map<String, Value> =
+                keys.into_iter().map(|key| (key.to_owned(), json!("1"))).collect();
+            json!({"linux": {"sysctl": entries}})
+        });
+        hold::<Sysctls>(rules, specs);
+        touches_only(&allow(&["net.*"]), &["linux.sysctl"]);
+    }
+}

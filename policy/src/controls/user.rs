@@ -152,3 +152,74 @@ fn refused(spec: &Value, field: &str, allowed: String) -> Finding {
         remedy: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::id_ranges::IdRange;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+    use serde_json::json;
+
+    fn range(min: u32, max: u32) -> Option<IdRanges> {
+        Some(IdRanges::of([IdRange { min, max }]))
+    }
+
+    #[test]
+    fn root_is_refused_by_number_and_by_absence() {
+        let rule = User { run_as_non_root: true, ..User::default() };
+        for user in [json!({"uid": 0}), json!({}), json!(null), json!({"uid": "1"}), json!({"uid": -1})] {
+            assert!(!is_within(&rule, &json!({"process": {"user": user}})), "{user}");
+        }
+        assert!(is_within(&rule, &json!({"process": {"user": {"uid": 1}}})));
+    }
+
+    #[test]
+    fn supplemental_groups_go_but_for_the_primary_one() {
+        let rule = User { supplemental_groups: range(2000, 2999), ..User::default() };
+        let spec = json!({"process": {"user": {"gid": 7, "additionalGids": [7, 0, 2000, -1]}}});
+        let after = enforced(&rule, &spec);
+        assert_eq!(after["process"]["user"]["additionalGids"], json!([7, 2000]));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let ranges = || {
+            let bounds = select(vec![(0, 0), (0, 9), (5, 20), (10, 10)]);
+            proptest::option::of(bounds.prop_map(|(min, max)| IdRanges::of([IdRange { min, max }])))
+        };
+        let rules = (any::<bool>(), ranges(), ranges(), ranges()).prop_map(
+            |(run_as_non_root, run_as_user, run_as_group, supplemental_groups)| User {
+                run_as_non_root,
+                run_as_user,
+                run_as_group,
+                supplemental_groups,
+            },
+        );
+        let id = || select(vec![json!(0), json!(7), json!(15), json!(null), json!(-1)]);
+        let groups = subsequence(vec![0, 5, 10, 15, 30], 0..=5);
+        let specs = (id(), id(), groups).prop_map(|(uid, gid, groups)| {
+            json!({"process": {"user": {"uid": uid, "gid": gid, "additionalGids": groups}}})
+        });
+        hold(rules, specs);
+        let rule = User { supplemental_groups: range(2000, 2000), ..User::default() };
+        touches_only(&rule, &["process.user.additionalGids"]);
+    }
+
+    #[test]
+    fn verify_compares_ranges_where_ids_are_the_hosts() {
+        let rule = User { run_as_non_root: true, run_as_user: range(5, 9), ..User::default() };
+        let mut seen = Seen { uids: vec![100_000; 4], gids: vec![0; 4], ..Seen::default() };
+        assert!(rule.verify(&seen).is_empty());
+        seen.host_namespaces = vec!["user".into()];
+        assert_eq!(rule.verify(&seen).len(), 1);
+        seen.uids = vec![0, 5, 5, 5];
+        assert_eq!(rule.verify(&seen).len(), 2);
+        let groups = User { supplemental_groups: range(5, 9), ..User::default() };
+        seen.groups = vec![0, 5];
+        assert!(groups.verify(&seen).is_empty(), "the primary group may be among them");
+        seen.groups = vec![4];
+        assert_eq!(groups.verify(&seen)[0].found, "4");
+    }
+}

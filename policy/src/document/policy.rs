@@ -6,15 +6,15 @@ use serde::Deserialize;
 
 use super::{ApiVersion, At, DocumentError, Match};
 use crate::controls::annotations::Annotations;
-use crate::controls::app_armor::AppArmor;
+use crate::controls::app_armor::{AppArmor, AppArmorDocument};
 use crate::controls::capabilities::Capabilities;
-use crate::controls::devices::DevicesDocument;
+use crate::controls::devices::{Devices, DevicesDocument};
 use crate::controls::fields::Fields;
-use crate::controls::hooks::HooksDocument;
+use crate::controls::hooks::{Hooks, HooksDocument};
 use crate::controls::host_namespaces::HostNamespaces;
 use crate::controls::landlock::{Landlock, LandlockDocument};
 use crate::controls::masked_paths::MaskedPaths;
-use crate::controls::mounts::MountsDocument;
+use crate::controls::mounts::{Mounts, MountsDocument};
 use crate::controls::no_new_privileges::NoNewPrivileges;
 use crate::controls::privileged::Privileged;
 use crate::controls::read_only_root::ReadOnlyRootFilesystem;
@@ -22,9 +22,9 @@ use crate::controls::readonly_paths::ReadonlyPaths;
 use crate::controls::resources::Resources;
 use crate::controls::rlimits::Rlimits;
 use crate::controls::rootfs_propagation::RootfsPropagation;
-use crate::controls::se_linux::SeLinux;
+use crate::controls::se_linux::{SeLinux, SeLinuxDocument};
 use crate::controls::seccomp::{ProfileError, Seccomp, SeccompDocument};
-use crate::controls::sysctls::SysctlsDocument;
+use crate::controls::sysctls::{Sysctls, SysctlsDocument};
 use crate::controls::user::User;
 use crate::floor::{Action, Bound, Clause, Floor, Source};
 use crate::suggest;
@@ -134,10 +134,10 @@ pub struct PolicySpec {
     pub fields: Option<At<Fields>>,
     /// AppArmor profiles.
     #[serde(default)]
-    pub app_armor: Option<At<AppArmor>>,
+    pub app_armor: Option<At<AppArmorDocument>>,
     /// SELinux contexts.
     #[serde(default)]
-    pub se_linux: Option<At<SeLinux>>,
+    pub se_linux: Option<At<SeLinuxDocument>>,
     /// System calls.
     #[serde(default)]
     pub seccomp: Option<At<SeccompDocument>>,

@@ -67,10 +67,15 @@ impl Function {
             self.emit_multiplexer(multiplexer, &mut emission)?;
         }
         if has_stub(self.default) {
-            for (arch, nr) in &self.last {
-                emission
-                    .anchors
-                    .extend(syscalls::name(*nr, *arch).map(str::to_owned));
+            for arch in &self.arches {
+                // Where the function knows of no boundary, none may come about by what happens to be named.
+                let highest = || syscalls::highest(*arch);
+                let anchor = self.last.get(arch).copied().or_else(highest);
+                emission.anchors.extend(
+                    anchor
+                        .and_then(|nr| syscalls::name(nr, *arch))
+                        .map(str::to_owned),
+                );
             }
             let names = emission
                 .calls

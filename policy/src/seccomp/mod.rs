@@ -35,3 +35,5 @@ pub use syscalls::{is_known, suggest};
 
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod pitfalls;

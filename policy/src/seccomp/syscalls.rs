@@ -82,6 +82,11 @@ pub(super) fn name(nr: u32, arch: Arch) -> Option<&'static str> {
     table(arch).names.get(place)?.as_deref()
 }
 
+/// The highest number known on `arch`.
+pub(super) fn highest(arch: Arch) -> Option<u32> {
+    table(arch).numbers.values().max().copied()
+}
+
 /// One architecture's table. libseccomp searches its own from end to end for every question.
 struct Calls {
     /// From the architecture's base on.

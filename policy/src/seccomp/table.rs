@@ -7,7 +7,7 @@ use super::cube::Cube;
 use super::profile::{Condition, Test};
 
 /// The most patterns that a table may have. One `SCMP_CMP_NE` needs 64 when its complement must be written out.
-pub(super) const LIMIT: usize = 512;
+pub(super) const LIMIT: usize = 256;
 /// The most patterns at work between two simplifications.
 const WORK: usize = 4 * LIMIT;
 

@@ -74,7 +74,7 @@ pub const FIELDS: &[(&str, Decision)] = &[
     ("process.rlimits[].soft", Floored("rlimits")),
     ("process.noNewPrivileges", Floored("noNewPrivileges")),
     ("process.apparmorProfile", Floored("appArmor")),
-    ("process.oomScoreAdj", Floored("fields")),
+    ("process.oomScoreAdj", Passed("without it the process has the runtime's own, which is lower")),
     ("process.scheduler", Floored("fields")),
     ("process.scheduler.policy", Floored("fields")),
     ("process.scheduler.nice", Floored("fields")),

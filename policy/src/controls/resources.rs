@@ -1,0 +1,212 @@
+//! `resources`: ceilings on what a container may use of the node (runtime-spec, config-linux.md).
+//!
+//! `unified` writes files of cgroup v2 after the typed limits and so over them (opencontainers/cgroups
+//! fs2, setUnified). The kernel takes suffixes in its numbers there and the last of several lines;
+//! what is not one plain number is taken for no limit.
+
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Asked, Finding, Mismatch, Rule, Scope};
+use crate::proc::Seen;
+use crate::spec::edit::Edit;
+use crate::spec::view;
+
+const ROOT: &str = "linux.resources";
+
+/// Ceilings on memory and processes. A container that asks for more, or for no limit, gets the
+/// ceiling. `runc update` is held to them too.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// The most memory that a container may be limited to, in bytes (Kubernetes:
+    /// `resources.limits.memory`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<NonZeroU64>,
+    /// The most memory and swap together, in bytes (OCI `memory.swap`). Limits memory alone too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_and_swap_limit: Option<NonZeroU64>,
+    /// The most processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_limit: Option<NonZeroU64>,
+}
+
+impl Rule for Resources {
+    const CONTROL: &'static str = "resources";
+    const SCOPE: Scope = Scope::Container;
+
+    fn top() -> Self {
+        Resources::default()
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        Resources {
+            memory_limit: lowest(self.memory_limit, other.memory_limit),
+            memory_and_swap_limit: lowest(self.memory_and_swap_limit, other.memory_and_swap_limit),
+            pids_limit: lowest(self.pids_limit, other.pids_limit),
+        }
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        let none = Value::Null;
+        let resources = view::at(asked.spec, ROOT).unwrap_or(&none);
+        let in_spec = |field: String| format!("{ROOT}.{field}");
+        self.beyond(resources, Absent::NoLimit)
+            .into_iter()
+            .map(|finding| Finding {
+                field: in_spec(finding.field),
+                remedy: finding.remedy.map(|edits| {
+                    edits
+                        .into_iter()
+                        .map(|edit| match edit {
+                            Edit::Set(field, value) => Edit::Set(in_spec(field), value),
+                            Edit::Remove(field) => Edit::Remove(in_spec(field)),
+                        })
+                        .collect()
+                }),
+                ..finding
+            })
+            .collect()
+    }
+
+    fn verify(&self, _seen: &Seen) -> Vec<Mismatch> {
+        // Limits belong to the cgroup, of which a process's own files tell only the name.
+        Vec::new()
+    }
+}
+
+/// What it means that a limit is absent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    /// At create: none.
+    NoLimit,
+    /// In an update: the one before.
+    Unchanged,
+}
+
+/// A limit of the document: its place, its ceiling, and the file of cgroup v2 that overrides it.
+struct Limit {
+    field: &'static str,
+    unified: &'static str,
+    ceiling: u64,
+}
+
+impl Resources {
+    /// What must change in the document of an update (`runc update --resources`), whose root is
+    /// `linux.resources`. Absent means unchanged there.
+    pub fn check_update(&self, resources: &Value) -> Vec<Finding> {
+        self.beyond(resources, Absent::Unchanged)
+    }
+
+    fn beyond(&self, tree: &Value, absent: Absent) -> Vec<Finding> {
+        let memory = lowest(self.memory_limit, self.memory_and_swap_limit);
+        let limits: Vec<Limit> = [
+            ("memory.limit", "memory.max", memory),
+            ("pids.limit", "pids.max", self.pids_limit),
+        ]
+        .into_iter()
+        .filter_map(|(field, unified, ceiling)| {
+            Some(Limit { field, unified, ceiling: ceiling?.get() })
+        })
+        .collect();
+        let mut findings: Vec<Finding> = limits
+            .iter()
+            .filter(|limit| !is_within(tree, limit.field, limit.ceiling, absent))
+            .map(|limit| {
+                let mut remedy = vec![Edit::Set(limit.field.to_owned(), json!(limit.ceiling))];
+                if limit.field == "memory.limit" {
+                    remedy.extend(self.swap_beside(tree, limit.ceiling));
+                }
+                finding(tree, limit.field, limit.ceiling, remedy)
+            })
+            .collect();
+        if let Some(ceiling) = self.memory_and_swap_limit.map(NonZeroU64::get)
+            && !is_within(tree, "memory.swap", ceiling, absent)
+        {
+            let remedy = vec![Edit::Set("memory.swap".to_owned(), json!(ceiling))];
+            findings.push(finding(tree, "memory.swap", ceiling, remedy));
+        }
+        findings.extend(self.unified_beyond(tree, &limits, memory.map(NonZeroU64::get)));
+        findings
+    }
+
+    /// The swap limit counts memory too: where the memory limit comes down, it comes down by as much,
+    /// or the container would be given swap that it did not ask for.
+    fn swap_beside(&self, tree: &Value, ceiling: u64) -> Option<Edit> {
+        let (limit, swap) = (limited(tree, "memory.limit")?, limited(tree, "memory.swap")?);
+        let most = self.memory_and_swap_limit.map_or(u64::MAX, NonZeroU64::get);
+        let swap = ceiling.saturating_add(swap.saturating_sub(limit)).min(most);
+        Some(Edit::Set("memory.swap".to_owned(), json!(swap)))
+    }
+
+    fn unified_beyond(&self, tree: &Value, limits: &[Limit], memory: Option<u64>) -> Vec<Finding> {
+        let ceiling_of = |key: &str| {
+            if key == "memory.swap.max" {
+                // Swap alone: what memory leaves of the ceiling for both.
+                let most = self.memory_and_swap_limit?.get();
+                let limit = limited(tree, "memory.limit").filter(|limit| Some(*limit) <= memory);
+                return Some(limit.map_or(0, |limit| most.saturating_sub(limit)));
+            }
+            limits.iter().find(|limit| limit.unified == key).map(|limit| limit.ceiling)
+        };
+        let mut kept = Map::new();
+        let mut found = Vec::new();
+        for (key, value) in view::entries(tree, "unified") {
+            match ceiling_of(key).filter(|ceiling| plain(value).is_none_or(|asked| asked > *ceiling)) {
+                Some(ceiling) => found.push((key, value, ceiling)),
+                None => {
+                    kept.insert(key.to_owned(), value.clone());
+                }
+            }
+        }
+        let remedy = vec![Edit::Set("unified".to_owned(), kept.into())];
+        found
+            .into_iter()
+            .map(|(key, value, ceiling)| Finding {
+                field: format!("unified[{key}]"),
+                asked: value.clone(),
+                allowed: format!("at most {ceiling}"),
+                remedy: Some(remedy.clone()),
+            })
+            .collect()
+    }
+}
+
+fn finding(tree: &Value, field: &str, ceiling: u64, remedy: Vec<Edit>) -> Finding {
+    Finding {
+        field: field.to_owned(),
+        asked: view::at(tree, field).cloned().unwrap_or(Value::Null),
+        allowed: format!("at most {ceiling}"),
+        remedy: Some(remedy),
+    }
+}
+
+fn is_within(tree: &Value, field: &str, ceiling: u64, absent: Absent) -> bool {
+    match view::at(tree, field) {
+        None => absent == Absent::Unchanged,
+        Some(_) => limited(tree, field).is_some_and(|limit| limit <= ceiling),
+    }
+}
+
+/// The limit at a place. Zero and less are none to the runtimes; what is no number is none either.
+fn limited(tree: &Value, field: &str) -> Option<u64> {
+    view::at(tree, field).and_then(Value::as_u64).filter(|limit| *limit > 0)
+}
+
+/// The number that a file of cgroup v2 would be given, where it is one and nothing else.
+fn plain(value: &Value) -> Option<u64> {
+    let text = value.as_str()?.trim();
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// The lower of two ceilings, either of which may be none.
+fn lowest(ours: Option<NonZeroU64>, theirs: Option<NonZeroU64>) -> Option<NonZeroU64> {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+        (ours, theirs) => ours.or(theirs),
+    }
+}
