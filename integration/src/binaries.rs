@@ -79,7 +79,6 @@ fn build(packages: &[&str], target: Option<&str>) -> Result<Vec<PathBuf>, Error>
         .args([
             "build",
             "--release",
-            "--locked",
             "--quiet",
             "--message-format=json-render-diagnostics",
             "--bins",

@@ -1,4 +1,5 @@
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Node, Output, output};
@@ -51,11 +52,13 @@ impl<'a> Ctr<'a> {
     /// # Errors
     /// When `ctr` cannot be started; how it ends is in the output.
     pub fn raw<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Output, Error> {
-        let args: Vec<_> = args
-            .into_iter()
-            .map(|arg| arg.as_ref().to_owned())
-            .collect();
-        self.call(&args, b"", false)
+        self.call(
+            args.into_iter()
+                .map(|arg| arg.as_ref().to_owned())
+                .collect(),
+            b"",
+            false,
+        )
     }
 
     /// `ctr run --rm`: the container's outputs and exit code, or 1 and ctr's own message when it did not start.
@@ -63,7 +66,7 @@ impl<'a> Ctr<'a> {
     /// # Errors
     /// As [`Ctr::raw`].
     pub fn run(&self, run: &Run) -> Result<Output, Error> {
-        self.call(&run.command_line(self.node, &["--rm"]), &run.stdin, run.tty)
+        self.task(&["run", "--rm"], run.words(self.node), &run.stdin, run.tty)
     }
 
     /// `ctr run --detach`: returns when the container has started; the output is ctr's own.
@@ -71,7 +74,9 @@ impl<'a> Ctr<'a> {
     /// # Errors
     /// As [`Ctr::raw`].
     pub fn start(&self, run: &Run) -> Result<Output, Error> {
-        self.call(&run.command_line(self.node, &["--detach"]), b"", false)
+        let mut line = vec!["run".into(), "--detach".into()];
+        line.extend(run.words(self.node));
+        self.call(line, b"", false)
     }
 
     /// `ctr tasks exec`.
@@ -79,13 +84,12 @@ impl<'a> Ctr<'a> {
     /// # Errors
     /// As [`Ctr::raw`].
     pub fn exec(&self, exec: &Exec) -> Result<Output, Error> {
-        let mut line: Vec<OsString> = ["tasks", "exec", "--exec-id"].map(OsString::from).to_vec();
-        line.push(format!("exec-{}", unique()).into());
-        line.extend(exec.tty.then(|| "--tty".into()));
-        line.extend(exec.flags.iter().cloned());
-        line.push((&exec.id).into());
-        line.extend(exec.args.iter().cloned());
-        self.call(&line, &exec.stdin, exec.tty)
+        let mut words: Vec<OsString> =
+            vec!["--exec-id".into(), format!("exec-{}", unique()).into()];
+        words.extend(exec.flags.iter().cloned());
+        words.push((&exec.id).into());
+        words.extend(exec.args.iter().cloned());
+        self.task(&["tasks", "exec"], words, &exec.stdin, exec.tty)
     }
 
     /// Kills and removes a container that [`Ctr::start`] started.
@@ -114,37 +118,86 @@ impl<'a> Ctr<'a> {
             .ok_or_else(|| Error::malformed("ctr tasks list")(format!("no task {id} in:\n{list}")))
     }
 
-    fn call(&self, args: &[OsString], stdin: &[u8], tty: bool) -> Result<Output, Error> {
-        let ctr = self.node.config().containerd.suite().programs().join("ctr");
-        let mut line: Vec<OsString> = vec!["--namespace".into(), self.namespace.into()];
-        line.extend(args.iter().cloned());
-        if !tty {
-            return output::run(
-                self.node
-                    .world()
-                    .command("env")
-                    .arg(QUIET)
-                    .arg(ctr)
-                    .args(line),
-                stdin,
-            );
+    /// Runs a task. Its outputs come by [`LOGGER`], which takes neither an input nor a terminal: with those, by ctr itself.
+    fn task(
+        &self,
+        verb: &[&str],
+        rest: Vec<OsString>,
+        stdin: &[u8],
+        tty: bool,
+    ) -> Result<Output, Error> {
+        let mut line: Vec<OsString> = verb.iter().map(OsString::from).collect();
+        if tty || !stdin.is_empty() {
+            line.extend(tty.then(|| "--tty".into()));
+            line.extend(rest);
+            return self.call(line, stdin, tty);
         }
-        line.splice(0..0, ["env".into(), QUIET.into(), ctr.into()]);
-        // ctr wants a terminal of its own for --tty; script(1) gives it one. What it types arrives in the output as well.
+        let folder = format!("/run/world-logs/{}", unique());
+        let world = self.node.world();
+        for file in ["stdout", "stderr"] {
+            world.write(format!("{folder}/{file}"), "", 0o600)?;
+        }
+        line.extend([
+            "--log-uri".into(),
+            format!("binary://{LOGGER_PATH}?folder={folder}").into(),
+        ]);
+        line.extend(rest);
+        let said = self.call(line, b"", false)?;
+        let read = |file: &str| {
+            let path = world.path(format!("{folder}/{file}"));
+            let bytes = fs::read(&path).map_err(Error::io("read", path.display()))?;
+            Ok::<_, Error>(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        Ok(Output {
+            code: said.code,
+            stdout: read("stdout")? + &said.stdout,
+            stderr: read("stderr")? + &said.stderr,
+        })
+    }
+
+    fn call(&self, args: Vec<OsString>, stdin: &[u8], tty: bool) -> Result<Output, Error> {
+        let world = self.node.world();
+        let ctr = self.node.config().containerd.suite().programs().join("ctr");
+        let mut line: Vec<OsString> = vec![
+            QUIET.into(),
+            ctr.into(),
+            "--namespace".into(),
+            self.namespace.into(),
+        ];
+        line.extend(args);
+        if !tty {
+            return output::run(world.command("env").args(line), stdin);
+        }
+        // ctr wants a terminal of its own for --tty; script(1) gives it one.
+        line.insert(0, "env".into());
         let line = line
             .iter()
             .map(|word| quote(&word.to_string_lossy()))
             .collect::<Vec<_>>()
             .join(" ");
         output::run(
-            self.node
-                .world()
-                .command("script")
-                .args(["-qefc", &line, "/dev/null"]),
+            world.command("script").args(["-qefc", &line, "/dev/null"]),
             stdin,
         )
     }
 }
+
+/// Where [`LOGGER`] is in a node's world.
+pub(crate) const LOGGER_PATH: &str = "/run/world-logger";
+
+/// The shim's logging binary (containerd, runtime/v2/README.md, "Logging"), called as `world-logger folder FOLDER`: the
+/// outputs come as descriptors 3 and 4, closing 5 says that it is ready. The shim ends it with SIGTERM and waits: by
+/// then the outputs are closed, and it ends by itself once it has read them.
+///
+/// ctr's own way, FIFOs, loses the output of a container that ends before ctr's reader was scheduled: the client cancels
+/// FIFOs that are not yet open when the task is deleted (task.go, 1.6 to 2.1).
+pub(crate) const LOGGER: &str = "#!/bin/sh
+trap '' TERM
+cat <&3 >$2/stdout 5>&- &
+cat <&4 >$2/stderr 5>&- &
+exec 3<&- 4<&- 5>&-
+wait
+";
 
 impl Run {
     /// The image's own command in a container of this ID, under the node's real runtime.
@@ -195,24 +248,21 @@ impl Run {
         self
     }
 
-    fn command_line(&self, node: &Node, flags: &[&str]) -> Vec<OsString> {
-        let mut line: Vec<OsString> = vec!["run".into()];
-        line.extend(flags.iter().map(OsString::from));
+    fn words(&self, node: &Node) -> Vec<OsString> {
         let binary = self
             .runtime
             .clone()
             .unwrap_or_else(|| node.config().runtime.path());
-        line.extend([
+        let mut words: Vec<OsString> = vec![
             "--runtime".into(),
             "io.containerd.runc.v2".into(),
             "--runc-binary".into(),
             binary.into(),
-        ]);
-        line.extend(self.tty.then(|| "--tty".into()));
-        line.extend(self.flags.iter().cloned());
-        line.extend([(&self.image).into(), (&self.id).into()]);
-        line.extend(self.args.iter().cloned());
-        line
+        ];
+        words.extend(self.flags.iter().cloned());
+        words.extend([(&self.image).into(), (&self.id).into()]);
+        words.extend(self.args.iter().cloned());
+        words
     }
 }
 

@@ -2,7 +2,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::{Containerd, Cri, Ctr, Error, Runtime, World, images};
+use crate::{Containerd, Cri, Ctr, Error, Runtime, World, ctr, images};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -99,6 +99,7 @@ impl Node {
     pub fn start_in(world: World, config: NodeConfig) -> Result<Node, Error> {
         world.write("/etc/containerd/config.toml", toml(&config), 0o644)?;
         world.write("/etc/cni/net.d/10-coaming.conflist", CNI, 0o644)?;
+        world.write(ctr::LOGGER_PATH, ctr::LOGGER, 0o755)?;
         world.install(images::tar()?, "/run/images.tar", 0o644)?;
         let programs = config.containerd.suite().programs();
         // containerd looks for shims in its PATH, and after that for the CNI plugins' iptables.

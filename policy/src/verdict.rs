@@ -20,6 +20,8 @@ pub enum Verdict {
 pub struct Admission {
     /// The request within the floor.
     pub spec: Value,
+    /// The seccomp section as enforced, whether the runtime or the launcher loads it.
+    pub seccomp: Option<Value>,
     /// What the launcher does inside the container.
     pub launch: Launch,
     /// What was asked and not given.

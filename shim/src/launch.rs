@@ -25,9 +25,11 @@ pub enum LaunchError {
 /// The digest of what a launcher is to do. It names the plan's content without compiling anything.
 pub fn digest(launch: &Launch) -> String {
     let mut digest = Sha256::new();
-    let seccomp = launch.seccomp.as_ref().map(Profile::to_oci);
     // Debug text of plain numbers and paths, and canonical JSON: the same plan, the same text.
-    digest.update(format!("{:?}\0{}", launch.layers, seccomp.unwrap_or_default()));
+    digest.update(format!("{:?}", launch.layers));
+    for filter in &launch.filters {
+        digest.update(format!("\0{}", filter.to_oci()));
+    }
     hex(&digest.finalize())
 }
 
@@ -37,13 +39,14 @@ pub fn digest(launch: &Launch) -> String {
 /// [`LaunchError`].
 pub fn encode(launch: &Launch, cache: &Path) -> Result<Vec<u8>, LaunchError> {
     let layers = launch.layers.iter().map(layer).collect();
-    let filters = match &launch.seccomp {
-        Some(profile) => vec![Filter {
-            flags: profile.kernel_flags(),
-            instructions: compiled(profile, cache)?,
-        }],
-        None => Vec::new(),
-    };
+    let filters = launch
+        .filters
+        .iter()
+        .map(|profile| {
+            let instructions = compiled(profile, cache)?;
+            Ok(Filter { flags: profile.kernel_flags(), instructions })
+        })
+        .collect::<Result<_, LaunchError>>()?;
     Ok(Plan { layers, filters }.encode()?)
 }
 
@@ -148,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_digest_follows_what_the_launcher_does() {
-        let one = Launch { seccomp: Some(profile()), ..Launch::default() };
+        let one = Launch { filters: vec![profile()], ..Launch::default() };
         assert_eq!(digest(&one), digest(&one.clone()));
         assert_ne!(digest(&one), digest(&Launch::default()));
         let cache = tempfile::tempdir().unwrap();

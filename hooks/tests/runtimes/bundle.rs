@@ -77,6 +77,12 @@ impl Bundle {
         bundle
     }
 
+    /// Gives the container's user these groups too.
+    pub(crate) fn add_groups(&mut self, groups: &[u32]) {
+        self.spec["process"]["user"]["additionalGids"] = json!(groups);
+        self.check["additionalGids"] = json!(groups);
+    }
+
     pub(crate) fn rootfs(&self) -> PathBuf {
         self.folder.path().join("rootfs")
     }

@@ -143,6 +143,36 @@ fn a_program_that_cannot_run_fails_the_create_in_the_runtimes_words() {
 }
 
 #[test]
+fn the_hook_judges_as_the_containers_user() {
+    needs_runtimes!();
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let cases: [(User, &[u32], &str); 4] = [
+        (User::Root, &[], "0"),
+        (User::Thousand, &[], "1"),
+        (User::Thousand, &[2001], "1"),
+        (User::Thousand, &[2001, 2000], "0"),
+    ];
+    for (user, groups, code) in cases {
+        for runtime in RUNTIMES {
+            let mut bundle = Bundle::new(user, &plan(), &["/etc/tool"]);
+            bundle.add_groups(groups);
+            let tool = bundle.rootfs().join("etc/tool");
+            std::fs::copy("/bin/busybox", &tool).unwrap();
+            chown(&tool, Some(0), Some(2000)).unwrap();
+            std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o750)).unwrap();
+            let bundle = bundle.with_launcher();
+            let ended = bundle.shell(runtime, "$RT create $ID < /dev/null > /dev/null; echo $?");
+            assert_eq!(
+                ended.out.trim(),
+                code,
+                "{runtime} {user:?} {groups:?}: {}",
+                ended.err
+            );
+        }
+    }
+}
+
+#[test]
 fn rule_paths_that_are_not_there_are_reported_where_that_can_be_written() {
     needs_runtimes!();
     for (runtime, user) in all() {

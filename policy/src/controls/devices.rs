@@ -6,12 +6,12 @@
 //! by closing all.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::allow_list::AllowLists;
+use super::device::{Access, Device, DeviceType};
 use super::{Asked, Finding, Mismatch, Rule, Scope};
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
@@ -40,97 +40,37 @@ pub struct Devices {
     pub allow: AllowLists<Device>,
 }
 
-/// Devices by type and number.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Device {
-    /// `c` a character device, `b` a block device, `p` a FIFO, `a` any of them.
-    #[serde(rename = "type")]
-    pub kind: DeviceType,
-    /// The major number (Linux `Documentation/admin-guide/devices.txt`). Left out, any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub major: Option<u32>,
-    /// The minor number. Left out, any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub minor: Option<u32>,
-    /// What may be done: `r` read, `w` write, `m` create the node. Left out, all three.
-    #[serde(default)]
-    #[schemars(with = "String")]
-    pub access: Access,
-}
-
-/// A type of device, as the device cgroup names it.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceType {
-    /// Any.
-    A,
-    /// Block.
-    B,
-    /// Character.
-    C,
-    /// FIFO.
-    P,
-}
-
-/// A set of `r`, `w` and `m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Access(u8);
-
-impl Access {
-    const LETTERS: [(char, u8); 3] = [('r', 1), ('w', 2), ('m', 4)];
-    const ALL: Access = Access(7);
-
-    /// Reads letters; `None` where another stands among them, or none at all.
-    fn parse(letters: &str) -> Option<Access> {
-        let bit = |letter| Self::LETTERS.iter().find(|(known, _)| *known == letter);
-        let mask = letters.chars().try_fold(0, |mask, letter| Some(mask | bit(letter)?.1))?;
-        (mask != 0).then_some(Access(mask))
-    }
-
-    fn covers(self, other: Access) -> bool {
-        other.0 & !self.0 == 0
-    }
-}
-
-impl Device {
-    const fn default_rule(major: u32, minor: Option<u32>) -> Device {
-        Device { kind: DeviceType::C, major: Some(major), minor, access: Access::ALL }
-    }
-
-    /// Whether this entry allows all that `asked` asks for.
-    fn covers(&self, asked: &Device) -> bool {
-        let covers = |ours: Option<u32>, theirs| ours.is_none() || ours == theirs;
-        (self.kind == DeviceType::A || self.kind == asked.kind)
-            && covers(self.major, asked.major)
-            && covers(self.minor, asked.minor)
-            && self.access.covers(asked.access)
-    }
-}
-
 /// What every container has: the runtimes add it, whatever the spec says. Their entry for
 /// /dev/net/tun (10:200) is not among these, so that a policy says who may ask for it by name.
 const DEFAULTS: [Device; 11] = [
-    Device { kind: DeviceType::C, major: None, minor: None, access: Access(4) },
-    Device { kind: DeviceType::B, major: None, minor: None, access: Access(4) },
-    Device::default_rule(1, Some(3)),
-    Device::default_rule(1, Some(5)),
-    Device::default_rule(1, Some(7)),
-    Device::default_rule(1, Some(8)),
-    Device::default_rule(1, Some(9)),
-    Device::default_rule(5, Some(0)),
-    Device::default_rule(5, Some(1)),
-    Device::default_rule(5, Some(2)),
-    Device::default_rule(136, None),
+    Device {
+        kind: DeviceType::C,
+        major: None,
+        minor: None,
+        access: Access::CREATE,
+    },
+    Device {
+        kind: DeviceType::B,
+        major: None,
+        minor: None,
+        access: Access::CREATE,
+    },
+    Device::character(1, Some(3)),
+    Device::character(1, Some(5)),
+    Device::character(1, Some(7)),
+    Device::character(1, Some(8)),
+    Device::character(1, Some(9)),
+    Device::character(5, Some(0)),
+    Device::character(5, Some(1)),
+    Device::character(5, Some(2)),
+    Device::character(136, None),
 ];
 
 impl From<DevicesDocument> for Devices {
     fn from(document: DevicesDocument) -> Self {
-        Devices { allow: AllowLists::from_document(document.allow) }
+        Devices {
+            allow: AllowLists::from_document(document.allow),
+        }
     }
 }
 
@@ -139,11 +79,15 @@ impl Rule for Devices {
     const SCOPE: Scope = Scope::Container;
 
     fn top() -> Self {
-        Devices { allow: AllowLists::all() }
+        Devices {
+            allow: AllowLists::all(),
+        }
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Devices { allow: self.allow.meet(&other.allow) }
+        Devices {
+            allow: self.allow.meet(&other.allow),
+        }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
@@ -165,7 +109,11 @@ impl Devices {
     /// What must change in the document of an update (`runc update --resources`), whose root is
     /// `linux.resources`. Absent means unchanged there. runc changes no devices, crun does.
     pub fn check_update(&self, resources: &Value) -> Vec<Finding> {
-        if self.allow.is_all() { Vec::new() } else { self.rules_beyond(resources, "devices", true) }
+        if self.allow.is_all() {
+            Vec::new()
+        } else {
+            self.rules_beyond(resources, "devices", true)
+        }
     }
 
     fn nodes_beyond(&self, spec: &Value) -> Vec<Finding> {
@@ -197,8 +145,11 @@ impl Devices {
         if rules.is_empty() && absent_is_unchanged {
             return Vec::new();
         }
-        let mut kept: Vec<Value> =
-            rules.iter().filter(|rule| self.allows_rule(rule)).cloned().collect();
+        let mut kept: Vec<Value> = rules
+            .iter()
+            .filter(|rule| self.allows_rule(rule))
+            .cloned()
+            .collect();
         let closes = kept.first().is_some_and(settles_all);
         if !closes {
             kept.insert(0, deny_all());
@@ -241,13 +192,6 @@ impl Devices {
     }
 }
 
-impl Device {
-    /// Whether this entry names the device of a node, whatever it lets be done with it.
-    fn names(&self, node: &Device) -> bool {
-        Device { access: Access::ALL, ..self.clone() }.covers(node)
-    }
-}
-
 /// The rule that closes every device.
 pub(super) fn deny_all() -> Value {
     json!({"allow": false, "access": "rwm"})
@@ -279,10 +223,20 @@ fn is_for_all_types(rule: &Value) -> bool {
 fn rule_asked(rule: &Value) -> Option<Device> {
     let access = view::text(rule, "access").and_then(Access::parse)?;
     if is_for_all_types(rule) {
-        return Some(Device { kind: DeviceType::A, major: None, minor: None, access });
+        return Some(Device {
+            kind: DeviceType::A,
+            major: None,
+            minor: None,
+            access,
+        });
     }
     let kind = kind(rule)?;
-    Some(Device { kind, major: number(rule, "major")?, minor: number(rule, "minor")?, access })
+    Some(Device {
+        kind,
+        major: number(rule, "major")?,
+        minor: number(rule, "minor")?,
+        access,
+    })
 }
 
 /// What a device node asks for.
@@ -290,7 +244,12 @@ fn node_asked(node: &Value) -> Option<Device> {
     let kind = kind(node)?;
     if kind == DeviceType::P {
         // A FIFO has no numbers.
-        return Some(Device { kind, major: None, minor: None, access: Access::ALL });
+        return Some(Device {
+            kind,
+            major: None,
+            minor: None,
+            access: Access::ALL,
+        });
     }
     // Absent is 0 here for both runtimes, unlike in the cgroup's rules.
     let number = |field| match view::at(node, field) {
@@ -298,7 +257,12 @@ fn node_asked(node: &Value) -> Option<Device> {
         Some(value) => value.as_u64().and_then(|number| u32::try_from(number).ok()),
     };
     let (major, minor) = (number("major")?, number("minor")?);
-    Some(Device { kind, major: Some(major), minor: Some(minor), access: Access::ALL })
+    Some(Device {
+        kind,
+        major: Some(major),
+        minor: Some(minor),
+        access: Access::ALL,
+    })
 }
 
 /// A number of a cgroup rule; `Some(None)` is any. Negative is any too (runc devices.Wildcard).
@@ -322,45 +286,118 @@ fn kind(device: &Value) -> Option<DeviceType> {
     }
 }
 
-impl Default for Access {
-    fn default() -> Self {
-        Access::ALL
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
 
-impl fmt::Display for Access {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Self::LETTERS
-            .iter()
-            .filter(|(_, bit)| self.0 & bit != 0)
-            .try_for_each(|(letter, _)| write!(formatter, "{letter}"))
+    fn allow(devices: &Value) -> Devices {
+        serde_json::from_value::<DevicesDocument>(json!({"allow": devices}))
+            .unwrap()
+            .into()
     }
-}
 
-impl Serialize for Access {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+    fn cgroup(rules: &Value) -> Value {
+        json!({"linux": {"resources": {"devices": rules}}})
     }
-}
 
-impl<'de> Deserialize<'de> for Access {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let letters = String::deserialize(deserializer)?;
-        Access::parse(&letters).ok_or_else(|| {
-            de::Error::custom(format!("access {letters:?} is not made of the letters r, w and m"))
-        })
+    #[test]
+    fn nodes_beyond_the_defaults_and_the_list_go() {
+        let rule = allow(&json!([{"type": "c", "major": 10, "minor": 200, "access": "rw"}]));
+        let zero = json!({"path": "/dev/zero", "type": "c", "major": 1, "minor": 5});
+        let tun = json!({"path": "/dev/net/tun", "type": "u", "major": 10, "minor": 200});
+        let spec = json!({"linux": {"devices": [
+            zero, tun,
+            {"path": "/dev/sda", "type": "b", "major": 8, "minor": 0},
+            {"path": "/dev/mem", "type": "c", "major": 1, "minor": 1},
+            {"path": "/dev/what", "type": "c", "major": -1, "minor": 3},
+            {"path": "/run/fifo", "type": "p"},
+        ], "resources": {"devices": [{"access": "rwm"}]}}});
+        assert_eq!(
+            enforced(&rule, &spec)["linux"]["devices"],
+            json!([zero, tun])
+        );
     }
-}
 
-impl fmt::Display for Device {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            DeviceType::A => 'a',
-            DeviceType::B => 'b',
-            DeviceType::C => 'c',
-            DeviceType::P => 'p',
-        };
-        let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
-        write!(formatter, "{kind} {}:{} {}", number(self.major), number(self.minor), self.access)
+    #[test]
+    fn rules_begin_by_closing_all() {
+        let none = allow(&json!([]));
+        let closed = json!([{"allow": false, "access": "rwm"}]);
+        for asked in [
+            json!(null),
+            json!([]),
+            json!([{"allow": true, "access": "rwm"}]),
+            json!([{"allow": true, "type": "all", "major": 1, "minor": 3, "access": "r"}]),
+            json!([{"allow": true, "type": "b", "access": "r"}]),
+            json!([{"allow": true, "type": "c", "major": -1, "minor": 3, "access": "r"}]),
+            json!([{"allow": true, "type": "c", "major": 1, "minor": 3}]),
+        ] {
+            let after = enforced(&none, &cgroup(&asked));
+            assert_eq!(after["linux"]["resources"]["devices"], closed, "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_containerd_writes_for_every_container_is_within() {
+        let spec = cgroup(&json!([
+            {"allow": false, "access": "rwm"},
+            {"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
+            {"allow": true, "type": "c", "major": 136, "access": "rwm"},
+            {"allow": false, "type": "c", "major": 10, "access": "x"},
+        ]));
+        assert!(is_within(&allow(&json!([])), &spec));
+        let all = cgroup(&json!([{"allow": true, "access": "rwm"}]));
+        assert!(is_within(&allow(&json!([{"type": "a"}])), &all));
+    }
+
+    #[test]
+    fn an_update_may_not_open_devices_either() {
+        let rule = allow(&json!([]));
+        assert!(
+            rule.check_update(&json!({"memory": {"limit": 1}}))
+                .is_empty()
+        );
+        let found = rule.check_update(&json!({"devices": [{"allow": true, "access": "rwm"}]}));
+        assert_eq!(found[0].field, "devices[0]");
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let entries = [
+            json!({"type": "c", "major": 10}),
+            json!({"type": "c", "major": 10, "minor": 200, "access": "r"}),
+            json!({"type": "b", "minor": 0}),
+            json!({"type": "a"}),
+        ];
+        let rules =
+            proptest::option::of(subsequence(entries.to_vec(), 0..=4)).prop_map(|entries| {
+                entries.map_or_else(Devices::top, |entries| allow(&json!(entries)))
+            });
+        let cgroups = [
+            json!({"allow": false, "access": "rwm"}),
+            json!({"allow": true, "access": "rwm"}),
+            json!({"allow": true, "type": "c", "major": 10, "access": "rw"}),
+            json!({"allow": true, "type": "c", "major": 10, "minor": 200, "access": "r"}),
+            json!({"allow": true, "type": "c", "major": 5, "minor": 0, "access": "r"}),
+        ];
+        let node = select(vec![
+            (json!("b"), 8, 0),
+            (json!("c"), 10, 200),
+            (json!(null), 1, 3),
+        ]);
+        let specs = (subsequence(cgroups.to_vec(), 0..=5).prop_shuffle(), node).prop_map(
+            |(rules, (kind, major, minor))| {
+                let mut spec = cgroup(&json!(rules));
+                spec["linux"]["devices"] = json!([{"type": kind, "major": major, "minor": minor}]);
+                spec
+            },
+        );
+        hold(rules, specs);
+        touches_only(
+            &allow(&json!([])),
+            &["linux.devices", "linux.resources.devices"],
+        );
     }
 }

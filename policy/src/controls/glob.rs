@@ -36,10 +36,16 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let Some(rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
         return false;
     };
-    let Some(last) = pieces.next_back() else { return rest.is_empty() };
-    let Some(mut rest) = rest.strip_suffix(last) else { return false };
+    let Some(last) = pieces.next_back() else {
+        return rest.is_empty();
+    };
+    let Some(mut rest) = rest.strip_suffix(last) else {
+        return false;
+    };
     for piece in pieces {
-        let Some((_, after)) = rest.split_once(piece) else { return false };
+        let Some((_, after)) = rest.split_once(piece) else {
+            return false;
+        };
         rest = after;
     }
     true
@@ -58,7 +64,9 @@ impl FromStr for Glob {
 
 impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -75,15 +83,31 @@ mod tests {
 
     #[test]
     fn stars_stand_for_any_run() {
-        for (pattern, text) in
-            [("a", "a"), ("*", ""), ("a*", "a"), ("*.b", "a.b"), ("a*b*c", "a-b-b-c"), ("a**b", "ab")]
-        {
+        for (pattern, text) in [
+            ("a", "a"),
+            ("*", ""),
+            ("a*", "a"),
+            ("*.b", "a.b"),
+            ("a*b*c", "a-b-b-c"),
+            ("a**b", "ab"),
+        ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in [("a", "ab"), ("a*a", "a"), ("*.b", "b"), ("a*b*c", "acb"), ("a*", "b")] {
+        for (pattern, text) in [
+            ("a", "ab"),
+            ("a*a", "a"),
+            ("*.b", "b"),
+            ("a*b*c", "acb"),
+            ("a*", "b"),
+        ] {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
-        assert!("Run.OCI.*".parse::<Glob>().unwrap().matches_ignoring_case("run.oci.x"));
+        assert!(
+            "Run.OCI.*"
+                .parse::<Glob>()
+                .unwrap()
+                .matches_ignoring_case("run.oci.x")
+        );
         assert!("".parse::<Glob>().is_err());
     }
 

@@ -9,6 +9,7 @@ pub mod allow_list;
 pub mod annotations;
 pub mod app_armor;
 pub mod capabilities;
+pub mod device;
 pub mod devices;
 pub mod fields;
 pub mod glob;

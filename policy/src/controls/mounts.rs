@@ -87,7 +87,9 @@ pub struct Mounts {
 
 /// Pseudo file systems that hold nothing of the host's, with which every container is made. Each is
 /// of the container's own namespaces, or empty.
-const OWN: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+const OWN: [&str; 7] = [
+    "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2",
+];
 
 /// Options of overlay that name folders of the host (overlayfs.rst).
 const OVERLAY_LAYERS: [&str; 5] = ["lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir"];
@@ -132,7 +134,11 @@ impl Rule for Mounts {
             let lowered = self.lower(mount);
             if lowered != *mount {
                 let allowed = self.propagation.as_ref().map(in_words).unwrap_or_default();
-                found.push((FIELD.to_owned(), mount.clone(), format!("propagation {allowed}")));
+                found.push((
+                    FIELD.to_owned(),
+                    mount.clone(),
+                    format!("propagation {allowed}"),
+                ));
             }
             kept.push(lowered);
         }
@@ -159,7 +165,9 @@ impl Mounts {
     /// Why the mount may not be; `None` where it may.
     fn forbids(&self, mount: &Value) -> Option<String> {
         if self.protect_destinations && !is_usual(mount) {
-            return Some("nothing but the runtime's own mounts at or below /proc, /sys, /dev".to_owned());
+            return Some(
+                "nothing but the runtime's own mounts at or below /proc, /sys, /dev".to_owned(),
+            );
         }
         let kind = kind(mount);
         if let Some(types) = &self.file_systems
@@ -168,7 +176,10 @@ impl Mounts {
             && !types.contains(kind)
         {
             let types: Vec<&str> = types.iter().map(String::as_str).collect();
-            return Some(format!("the usual file systems, and of others: [{}]", types.join(", ")));
+            return Some(format!(
+                "the usual file systems, and of others: [{}]",
+                types.join(", ")
+            ));
         }
         let allowed = |path: &str| self.host_paths.allow(|allowed| allowed.holds(path));
         (!sources(mount, kind).into_iter().all(allowed))
@@ -177,11 +188,15 @@ impl Mounts {
 
     /// The mount with each propagation that is not allowed lowered to one that is.
     fn lower(&self, mount: &Value) -> Value {
-        let Some(allow) = &self.propagation else { return mount.clone() };
+        let Some(allow) = &self.propagation else {
+            return mount.clone();
+        };
         let mut mount = mount.clone();
         if let Some(Value::Array(options)) = mount.get_mut("options") {
             for option in options {
-                if let Some(asked) = option.as_str().and_then(|name| name.parse::<Propagation>().ok())
+                if let Some(asked) = option
+                    .as_str()
+                    .and_then(|name| name.parse::<Propagation>().ok())
                     && !asked.is_allowed(allow)
                 {
                     *option = json!(asked.lowered(allow));
@@ -207,5 +222,120 @@ fn sources<'a>(mount: &'a Value, kind: &str) -> Vec<&'a str> {
             .collect(),
         // An empty source of a bind mount is the bundle (runc joins it to its working directory).
         _ => vec![view::text(mount, "source").unwrap_or_default()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+
+    fn rule(document: Value) -> Mounts {
+        serde_json::from_value::<MountsDocument>(document)
+            .unwrap()
+            .into()
+    }
+
+    fn one(mount: Value) -> Value {
+        json!({"mounts": [mount]})
+    }
+
+    fn stays(rule: &Mounts, mount: Value) -> bool {
+        is_within(rule, &one(mount))
+    }
+
+    #[test]
+    fn sources_outside_the_allowed_paths_are_left_out() {
+        let rule = rule(json!({"hostPaths": {"allow": ["/srv/data"]}}));
+        for mount in [
+            json!({"destination": "/a", "type": "bind", "source": "/srv/data/x"}),
+            json!({"destination": "/proc", "type": "proc", "source": "/etc"}),
+            json!({"destination": "/a", "type": "overlay", "options": ["lowerdir=/srv/data:/srv/data/x"]}),
+        ] {
+            assert!(stays(&rule, mount.clone()), "{mount}");
+        }
+        for mount in [
+            json!({"destination": "/a", "type": "bind", "source": "/etc"}),
+            json!({"destination": "/a", "type": "tmpfs", "source": "/etc", "options": ["rbind"]}),
+            json!({"destination": "/a", "type": "bind", "source": "/srv/data/../../etc"}),
+            json!({"destination": "/a", "type": "bind", "source": "srv/data"}),
+            json!({"destination": "/a", "type": "bind"}),
+            json!({"destination": "/a", "type": "ext4", "source": "/dev/sda1"}),
+            json!({"destination": "/a", "type": "overlay", "options": ["x,lowerdir=/srv/data:/etc"]}),
+            json!({"destination": "/a", "type": "overlay", "options": ["lowerdir=etc"]}),
+            json!({"destination": "/a", "type": 3, "source": "/etc"}),
+            json!("not a mount"),
+        ] {
+            assert!(!stays(&rule, mount.clone()), "{mount}");
+        }
+    }
+
+    #[test]
+    fn a_mount_that_goes_leaves_the_others_in_order() {
+        let rule = rule(json!({"protectDestinations": true}));
+        let (a, b) = (json!({"destination": "/a"}), json!({"destination": "/b"}));
+        let spec = json!({"mounts": [a, {"destination": "/proc/sys", "type": "tmpfs"}, b]});
+        assert_eq!(enforced(&rule, &spec)["mounts"], json!([a, b]));
+    }
+
+    #[test]
+    fn propagation_comes_down_in_place() {
+        let rule = rule(json!({"propagation": {"allow": ["rslave"]}}));
+        let mount = json!({"destination": "/a", "options": ["rbind", "rshared", "ro", "shared"]});
+        let after = enforced(&rule, &one(mount));
+        assert_eq!(
+            after["mounts"][0]["options"],
+            json!(["rbind", "rslave", "ro", "private"])
+        );
+    }
+
+    #[test]
+    fn other_file_systems_must_be_listed() {
+        let rule = rule(json!({"fileSystems": {"allow": ["nfs4"]}}));
+        assert!(stays(
+            &rule,
+            json!({"destination": "/a", "type": "nfs4", "source": "h:/x"})
+        ));
+        assert!(stays(
+            &rule,
+            json!({"destination": "/a", "type": "none", "options": ["bind"]})
+        ));
+        assert!(!stays(
+            &rule,
+            json!({"destination": "/a", "type": "debugfs"})
+        ));
+        assert!(!stays(&rule, json!({"destination": "/a"})));
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let paths = proptest::option::of(subsequence(
+            vec!["/srv", "/srv/data", "/etc", "/*/data"],
+            0..=4,
+        ));
+        let ways = proptest::option::of(subsequence(vec!["rslave", "rshared", "slave"], 0..=3));
+        let types = proptest::option::of(subsequence(vec!["nfs4", "debugfs"], 0..=2));
+        let rules =
+            (paths, ways, types, any::<bool>()).prop_map(|(paths, ways, types, protect)| {
+                let allow = |list: Option<Vec<&str>>| list.map(|list| json!({"allow": list}));
+                rule(
+                    json!({"hostPaths": allow(paths), "propagation": allow(ways),
+                "fileSystems": allow(types), "protectDestinations": protect}),
+                )
+            });
+        let mounts = [
+            json!({"destination": "/proc", "type": "proc"}),
+            json!({"destination": "/a", "source": "/srv/data", "options": ["rbind", "rshared"]}),
+            json!({"destination": "/b", "source": "/etc", "options": ["bind", "slave", "shared"]}),
+            json!({"destination": "/proc/sys", "type": "tmpfs"}),
+            json!({"destination": "/d", "type": "debugfs"}),
+            json!({"destination": "/n", "type": "nfs4", "source": "/srv"}),
+        ];
+        let specs =
+            subsequence(mounts.to_vec(), 0..=6).prop_map(|mounts| json!({"mounts": mounts}));
+        hold(rules, specs);
+        touches_only(&rule(json!({"hostPaths": {"allow": []}})), &["mounts"]);
     }
 }

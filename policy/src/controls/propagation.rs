@@ -79,10 +79,19 @@ impl FromStr for Propagation {
     fn from_str(name: &str) -> Result<Self, ()> {
         // Both runtimes take the names in lower case only (runc specconv, mountPropagationMapping;
         // crun src/libcrun/mount_flags.perf).
-        [Private, Rprivate, Slave, Rslave, Shared, Rshared, Unbindable, Runbindable]
-            .into_iter()
-            .find(|propagation| propagation.name() == name)
-            .ok_or(())
+        [
+            Private,
+            Rprivate,
+            Slave,
+            Rslave,
+            Shared,
+            Rshared,
+            Unbindable,
+            Runbindable,
+        ]
+        .into_iter()
+        .find(|propagation| propagation.name() == name)
+        .ok_or(())
     }
 }
 

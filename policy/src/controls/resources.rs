@@ -110,7 +110,11 @@ impl Resources {
         ]
         .into_iter()
         .filter_map(|(field, unified, ceiling)| {
-            Some(Limit { field, unified, ceiling: ceiling?.get() })
+            Some(Limit {
+                field,
+                unified,
+                ceiling: ceiling?.get(),
+            })
         })
         .collect();
         let mut findings: Vec<Finding> = limits
@@ -137,7 +141,10 @@ impl Resources {
     /// The swap limit counts memory too: where the memory limit comes down, it comes down by as much,
     /// or the container would be given swap that it did not ask for.
     fn swap_beside(&self, tree: &Value, ceiling: u64) -> Option<Edit> {
-        let (limit, swap) = (limited(tree, "memory.limit")?, limited(tree, "memory.swap")?);
+        let (limit, swap) = (
+            limited(tree, "memory.limit")?,
+            limited(tree, "memory.swap")?,
+        );
         let most = self.memory_and_swap_limit.map_or(u64::MAX, NonZeroU64::get);
         let swap = ceiling.saturating_add(swap.saturating_sub(limit)).min(most);
         Some(Edit::Set("memory.swap".to_owned(), json!(swap)))
@@ -151,12 +158,17 @@ impl Resources {
                 let limit = limited(tree, "memory.limit").filter(|limit| Some(*limit) <= memory);
                 return Some(limit.map_or(0, |limit| most.saturating_sub(limit)));
             }
-            limits.iter().find(|limit| limit.unified == key).map(|limit| limit.ceiling)
+            limits
+                .iter()
+                .find(|limit| limit.unified == key)
+                .map(|limit| limit.ceiling)
         };
         let mut kept = Map::new();
         let mut found = Vec::new();
         for (key, value) in view::entries(tree, "unified") {
-            match ceiling_of(key).filter(|ceiling| plain(value).is_none_or(|asked| asked > *ceiling)) {
+            match ceiling_of(key)
+                .filter(|ceiling| plain(value).is_none_or(|asked| asked > *ceiling))
+            {
                 Some(ceiling) => found.push((key, value, ceiling)),
                 None => {
                     kept.insert(key.to_owned(), value.clone());
@@ -194,13 +206,17 @@ fn is_within(tree: &Value, field: &str, ceiling: u64, absent: Absent) -> bool {
 
 /// The limit at a place. Zero and less are none to the runtimes; what is no number is none either.
 fn limited(tree: &Value, field: &str) -> Option<u64> {
-    view::at(tree, field).and_then(Value::as_u64).filter(|limit| *limit > 0)
+    view::at(tree, field)
+        .and_then(Value::as_u64)
+        .filter(|limit| *limit > 0)
 }
 
 /// The number that a file of cgroup v2 would be given, where it is one and nothing else.
 fn plain(value: &Value) -> Option<u64> {
     let text = value.as_str()?.trim();
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 /// The lower of two ceilings, either of which may be none.
@@ -208,5 +224,105 @@ fn lowest(ours: Option<NonZeroU64>, theirs: Option<NonZeroU64>) -> Option<NonZer
     match (ours, theirs) {
         (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
         (ours, theirs) => ours.or(theirs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::laws::{enforced, hold, touches_only};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    fn rule(memory: u64, both: u64, pids: u64) -> Resources {
+        Resources {
+            memory_limit: NonZeroU64::new(memory),
+            memory_and_swap_limit: NonZeroU64::new(both),
+            pids_limit: NonZeroU64::new(pids),
+        }
+    }
+
+    fn after(rule: Resources, resources: Value) -> Value {
+        enforced(&rule, &json!({"linux": {"resources": resources}}))["linux"]["resources"].clone()
+    }
+
+    #[test]
+    fn no_limit_is_more_than_any() {
+        for asked in [
+            json!(null),
+            json!(0),
+            json!(-1),
+            json!("9"),
+            json!(5e9),
+            json!(101),
+        ] {
+            let after = after(rule(100, 0, 7), json!({"memory": {"limit": asked}}));
+            assert_eq!(
+                after,
+                json!({"memory": {"limit": 100}, "pids": {"limit": 7}}),
+                "{asked}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lower_limit_gives_no_swap_that_was_not_asked() {
+        let memory = json!({"limit": 400, "swap": 400});
+        assert_eq!(
+            after(rule(100, 0, 0), json!({"memory": memory}))["memory"]["swap"],
+            100
+        );
+        let memory = json!({"limit": 400, "swap": 430});
+        assert_eq!(
+            after(rule(100, 120, 0), json!({"memory": memory}))["memory"]["swap"],
+            120
+        );
+    }
+
+    #[test]
+    fn unified_does_not_get_past_a_ceiling() {
+        let memory = json!({"limit": 50, "swap": 60});
+        let asked = |value: &str| {
+            let unified = json!({"memory.max": value, "memory.swap.max": "70", "cpu.weight": "5"});
+            let resources = json!({"memory": memory, "pids": {"limit": 1}, "unified": unified});
+            after(rule(100, 110, 9), resources)["unified"].clone()
+        };
+        for value in ["max", "101", "1G", "50\nmax", "+5", ""] {
+            assert_eq!(asked(value), json!({"cpu.weight": "5"}), "{value}");
+        }
+        assert_eq!(
+            asked("100"),
+            json!({"memory.max": "100", "cpu.weight": "5"})
+        );
+    }
+
+    #[test]
+    fn an_update_leaves_what_it_does_not_name() {
+        let rule = rule(100, 0, 7);
+        assert!(rule.check_update(&json!({"cpu": {"shares": 2}})).is_empty());
+        let found =
+            rule.check_update(&json!({"memory": {"limit": -1}, "unified": {"pids.max": "8"}}));
+        let fields: Vec<&str> = found.iter().map(|finding| finding.field.as_str()).collect();
+        assert_eq!(fields, ["memory.limit", "unified[pids.max]"]);
+    }
+
+    #[test]
+    fn keeps_the_laws() {
+        let ceiling = || select(vec![0u64, 10, 20]);
+        let rules = (ceiling(), ceiling(), ceiling()).prop_map(|(a, b, c)| rule(a, b, c));
+        let limit = || select(vec![json!(null), json!(-1), json!(5), json!(15), json!(30)]);
+        let file = || select(vec![json!(null), json!("max"), json!("4"), json!("12")]);
+        let specs = (limit(), limit(), limit(), file(), file()).prop_map(
+            |(memory, swap, pids, max, swap_max)| {
+                json!({"linux": {"resources": {
+                    "memory": {"limit": memory, "swap": swap},
+                    "pids": {"limit": pids},
+                    "unified": {"memory.max": max, "memory.swap.max": swap_max},
+                }}})
+            },
+        );
+        hold(rules, specs);
+        let own = ["memory", "pids", "unified"].map(|field| format!("linux.resources.{field}"));
+        touches_only(&rule(10, 20, 5), &own.each_ref().map(String::as_str));
     }
 }

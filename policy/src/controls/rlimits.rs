@@ -44,8 +44,10 @@ impl Rule for Rlimits {
         let mut lowered: Vec<Value> = items.iter().map(|item| self.lower(item)).collect();
         let mut found: Vec<(Limit, Value)> = Vec::new();
         for (limit, ceiling) in &self.0 {
-            let asked: Vec<&Value> =
-                items.iter().filter(|item| view::text(item, "type") == Some(limit.name())).collect();
+            let asked: Vec<&Value> = items
+                .iter()
+                .filter(|item| view::text(item, "type") == Some(limit.name()))
+                .collect();
             if asked.is_empty() {
                 lowered.push(json!({"type": limit.name(), "hard": ceiling, "soft": ceiling}));
                 found.push((*limit, Value::Null));
@@ -59,7 +61,10 @@ impl Rule for Rlimits {
             .map(|(limit, asked)| Finding {
                 field: format!("{FIELD}[{limit}]"),
                 asked,
-                allowed: self.0.get(&limit).map_or_else(String::new, |most| format!("at most {most}")),
+                allowed: self
+                    .0
+                    .get(&limit)
+                    .map_or_else(String::new, |most| format!("at most {most}")),
                 remedy: Some(remedy.clone()),
             })
             .collect()
@@ -119,7 +124,11 @@ impl FromStr for Limit {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        LIMITS.iter().find(|(_, oci)| *oci == name).map(|(_, oci)| Limit(oci)).ok_or(())
+        LIMITS
+            .iter()
+            .find(|(_, oci)| *oci == name)
+            .map(|(_, oci)| Limit(oci))
+            .ok_or(())
     }
 }
 
@@ -153,7 +162,12 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn ceilings(ceilings: &[(&str, u64)]) -> Rlimits {
-        Rlimits(ceilings.iter().map(|(name, most)| (name.parse().unwrap(), *most)).collect())
+        Rlimits(
+            ceilings
+                .iter()
+                .map(|(name, most)| (name.parse().unwrap(), *most))
+                .collect(),
+        )
     }
 
     #[test]
@@ -180,7 +194,10 @@ mod tests {
             let spec = json!({"process": {"rlimits": [
                 {"type": "RLIMIT_CORE", "hard": value, "soft": 0},
             ]}});
-            assert!(!is_within(&ceilings(&[("RLIMIT_CORE", 5)]), &spec), "{value}");
+            assert!(
+                !is_within(&ceilings(&[("RLIMIT_CORE", 5)]), &spec),
+                "{value}"
+            );
         }
     }
 
@@ -193,8 +210,9 @@ mod tests {
     #[test]
     fn keeps_the_laws() {
         let names = || subsequence(vec!["RLIMIT_CORE", "RLIMIT_NOFILE", "RLIMIT_CPU"], 0..=3);
-        let rules = (names(), 0u64..4)
-            .prop_map(|(names, most)| ceilings(&names.into_iter().map(|n| (n, most)).collect::<Vec<_>>()));
+        let rules = (names(), 0u64..4).prop_map(|(names, most)| {
+            ceilings(&names.into_iter().map(|n| (n, most)).collect::<Vec<_>>())
+        });
         let limit = select(vec![json!(0), json!(2), json!(9), json!(null)]);
         let specs = (names(), limit.clone(), limit).prop_map(|(names, soft, hard)| {
             let limits: Vec<Value> = names
@@ -211,7 +229,14 @@ mod tests {
     fn verify_compares_both_limits() {
         let mut seen = Seen::default();
         seen.rlimits.insert("RLIMIT_CORE".to_owned(), (0, u64::MAX));
-        assert_eq!(ceilings(&[("RLIMIT_CORE", 0)]).verify(&seen)[0].what, "RLIMIT_CORE");
-        assert!(ceilings(&[("RLIMIT_CORE", u64::MAX)]).verify(&seen).is_empty());
+        assert_eq!(
+            ceilings(&[("RLIMIT_CORE", 0)]).verify(&seen)[0].what,
+            "RLIMIT_CORE"
+        );
+        assert!(
+            ceilings(&[("RLIMIT_CORE", u64::MAX)])
+                .verify(&seen)
+                .is_empty()
+        );
     }
 }

@@ -36,11 +36,15 @@ impl Rule for RootfsPropagation {
     }
 
     fn meet(&self, other: &Self) -> Self {
-        RootfsPropagation { allow: intersection(self.allow.as_ref(), other.allow.as_ref()) }
+        RootfsPropagation {
+            allow: intersection(self.allow.as_ref(), other.allow.as_ref()),
+        }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
-        let Some(allow) = &self.allow else { return Vec::new() };
+        let Some(allow) = &self.allow else {
+            return Vec::new();
+        };
         // Absent is rslave for runc (libcontainer/rootfs_linux.go, prepareRoot) and rprivate for crun
         // (src/libcrun/linux.c). A name that is none is refused by runc; crun takes rprivate for it.
         let effective = match view::at(asked.spec, FIELD) {
@@ -74,7 +78,9 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn allow(list: &[Propagation]) -> RootfsPropagation {
-        RootfsPropagation { allow: Some(list.iter().copied().collect()) }
+        RootfsPropagation {
+            allow: Some(list.iter().copied().collect()),
+        }
     }
 
     fn after(rule: &RootfsPropagation, asked: Value) -> Value {
@@ -84,14 +90,20 @@ mod tests {
 
     #[test]
     fn what_is_shared_comes_down_to_what_is_allowed() {
-        assert_eq!(after(&allow(&[Propagation::Rslave]), json!("rshared")), "rslave");
+        assert_eq!(
+            after(&allow(&[Propagation::Rslave]), json!("rshared")),
+            "rslave"
+        );
         assert_eq!(after(&allow(&[]), json!("rshared")), "rprivate");
         assert_eq!(after(&allow(&[]), json!("private")), "private");
     }
 
     #[test]
     fn absent_is_what_runc_makes_of_it() {
-        assert!(is_within(&allow(&[Propagation::Rslave]), &json!({"linux": {}})));
+        assert!(is_within(
+            &allow(&[Propagation::Rslave]),
+            &json!({"linux": {}})
+        ));
         assert_eq!(after(&allow(&[]), Value::Null), "rprivate");
         assert_eq!(after(&allow(&[]), json!("")), "rprivate");
         assert_eq!(after(&allow(&[]), json!(7)), "rprivate");
@@ -101,11 +113,18 @@ mod tests {
     fn keeps_the_laws() {
         use Propagation::{Private, Rshared, Rslave, Shared, Slave};
         let lists = subsequence(vec![Private, Slave, Rslave, Shared, Rshared], 0..=5);
-        let rules = proptest::option::of(lists)
-            .prop_map(|allow| RootfsPropagation { allow: allow.map(BTreeSet::from_iter) });
-        let asked = [json!(null), json!("rshared"), json!("slave"), json!("rprivate"), json!("x")];
-        let specs = select(asked.to_vec())
-            .prop_map(|asked| json!({"linux": {"rootfsPropagation": asked}}));
+        let rules = proptest::option::of(lists).prop_map(|allow| RootfsPropagation {
+            allow: allow.map(BTreeSet::from_iter),
+        });
+        let asked = [
+            json!(null),
+            json!("rshared"),
+            json!("slave"),
+            json!("rprivate"),
+            json!("x"),
+        ];
+        let specs =
+            select(asked.to_vec()).prop_map(|asked| json!({"linux": {"rootfsPropagation": asked}}));
         hold(rules, specs);
         touches_only(&allow(&[]), &["linux.rootfsPropagation"]);
     }

@@ -58,8 +58,6 @@ pub struct Seccomp {
     deny_syscalls: BTreeSet<String>,
     deny_socket_families: BTreeSet<u64>,
     architectures: Option<BTreeSet<String>>,
-    /// Whether ways to speak TCP past Landlock are closed.
-    closes_tcp: bool,
 }
 
 /// Why a policy's seccomp rule was not taken.
@@ -123,16 +121,14 @@ impl Seccomp {
             deny_syscalls: document.deny_syscalls,
             deny_socket_families,
             architectures: document.architectures,
-            closes_tcp: false,
         })
     }
 
     /// What a Landlock rule needs beneath it: nothing of the mount family, `mount_setattr` above all,
-    /// which Landlock does not cover and which could make the launcher's mounts writable; and, where
-    /// TCP ports are ruled, no way to speak TCP past the calls that Landlock checks.
-    pub fn beneath_landlock(closes_tcp: bool) -> Seccomp {
+    /// which Landlock does not cover and which could make the launcher's mounts writable.
+    pub fn beneath_landlock() -> Seccomp {
         let names = ["mount", "mount_setattr", "move_mount", "pivot_root", "umount", "umount2"];
-        Seccomp { deny_syscalls: names.map(str::to_owned).into(), closes_tcp, ..Seccomp::default() }
+        Seccomp { deny_syscalls: names.map(str::to_owned).into(), ..Seccomp::default() }
     }
 
     /// What the rule demands of a container with these capabilities; `None` where it demands nothing.
@@ -155,9 +151,6 @@ impl Seccomp {
             let names: Vec<&str> = self.deny_syscalls.iter().map(String::as_str).collect();
             let families: Vec<u64> = self.deny_socket_families.iter().copied().collect();
             functions.push(Function::of(&deny_profile(&names, &families)?, Reading::Policy)?);
-        }
-        if self.closes_tcp {
-            functions.push(Function::of(&tcp_beside_landlock()?, Reading::Policy)?);
         }
         let mut functions = functions.into_iter();
         let Some(first) = functions.next() else { return Ok(None) };
@@ -221,9 +214,6 @@ impl Seccomp {
             let names: Vec<&str> = architectures.iter().map(String::as_str).collect();
             words.push(format!("on the native architecture and [{}]", names.join(", ")));
         }
-        if self.closes_tcp {
-            words.push("without MPTCP, SMC and TCP Fast Open".to_owned());
-        }
         words.join("; ")
     }
 }
@@ -249,7 +239,6 @@ impl Rule for Seccomp {
                 (Some(ours), Some(theirs)) => Some(ours & theirs),
                 (ours, theirs) => ours.as_ref().or(theirs.as_ref()).cloned(),
             },
-            closes_tcp: self.closes_tcp || other.closes_tcp,
         }
     }
 
@@ -294,30 +283,6 @@ fn check_profile(source: &Source) -> Result<(), SeccompError> {
         }
     }
     Ok(())
-}
-
-/// Denies what carries TCP past Landlock's checks of bind and connect (measured on Linux 6.18): MPTCP
-/// sockets (IPPROTO_MPTCP, 262), SMC sockets (AF_SMC, 43), which fall back to TCP, and data sent with
-/// MSG_FASTOPEN, which connects.
-fn tcp_beside_landlock() -> Result<Profile, SeccompError> {
-    let masked = |names: &[&str], index: u32, mask: u64, value: u64| {
-        json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EACCES,
-               "args": [{"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}]})
-    };
-    const INT: u64 = 0xffff_ffff;
-    const MSG_FASTOPEN: u64 = 0x2000_0000;
-    let architectures: Vec<&str> =
-        deny_profile(&[], &[])?.architectures().iter().map(|arch| arch.oci()).collect();
-    Profile::from_oci(&json!({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": architectures,
-        "syscalls": [
-            masked(&["socket"], 0, INT, 43),
-            masked(&["socket"], 2, INT, 262),
-            masked(&["sendto", "sendmmsg"], 3, MSG_FASTOPEN, MSG_FASTOPEN),
-            masked(&["sendmsg"], 2, MSG_FASTOPEN, MSG_FASTOPEN),
-        ],
-    }))
 }
 
 /// Address families by name (include/linux/socket.h, Linux 6.18).
@@ -440,16 +405,6 @@ mod tests {
     }
 
     #[test]
-    fn tcp_beside_landlock_is_closed_and_plain_tcp_is_not() {
-        let after = function(&enforced(&Seccomp::beneath_landlock(true), &json!({})));
-        let socket = |args: [u64; 6]| after.eval(Arch::native(), "socket", args).is_refusal();
-        assert!(socket([2, 1, 262, 0, 0, 0]) && socket([10, 1, 262, 0, 0, 0]));
-        assert!(socket([43, 1, 0, 0, 0, 0]) && !socket([2, 1, 0, 0, 0, 0]));
-        let send = |flags| after.eval(Arch::native(), "sendto", [3, 0, 0, flags, 0, 0]).is_refusal();
-        assert!(send(0x2000_0000) && send(0x2000_4000) && !send(0x4000));
-    }
-
-    #[test]
     fn names_are_checked() {
         let load = |document: Value| {
             let document = serde_json::from_value(document).unwrap();
@@ -469,12 +424,12 @@ mod tests {
         let names = ["keyctl", "mount", "read", "socket"];
         let strings = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
         let denied = subsequence(strings(&names), 0..=3);
-        let rules = (denied, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(deny, x, y, tcp)| {
+        let rules = (denied, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(deny, x, y, beneath)| {
             let floor = x.then_some("no-keyctl.json");
             let families = if y { vec!["AF_ALG"] } else { vec![] };
             let rule = rule(json!({"denySyscalls": deny, "floor": floor,
                 "denySocketFamilies": families, "architectures": y.then(Vec::<String>::new)}));
-            if tcp { rule.meet(&Seccomp::beneath_landlock(true)) } else { rule }
+            if beneath { rule.meet(&Seccomp::beneath_landlock()) } else { rule }
         });
         let asked = subsequence(strings(&names), 1..=3);
         let specs = proptest::option::of((asked, any::<bool>())).prop_map(|asked| match asked {

@@ -61,6 +61,18 @@ impl DocumentError {
                 let message = suggest::unknown("value", variant, expected.iter().copied());
                 format!("{message} (known: {})", expected.join(", "))
             }
+            serde_saphyr::Error::DuplicateMappingKey { key, .. } => match key {
+                Some(key) => format!("duplicate field {key:?}; it stands in this mapping already"),
+                None => "duplicate key; it stands in this mapping already".to_owned(),
+            },
+            serde_saphyr::Error::SerdeMissingField { field, .. } => {
+                format!("missing field {field:?}")
+            }
+            serde_saphyr::Error::InvalidScalar { ty, .. } => format!("expected {}", in_words(ty)),
+            serde_saphyr::Error::InvalidBooleanStrict { .. } => "expected true or false".to_owned(),
+            serde_saphyr::Error::Unexpected { expected, .. } => {
+                format!("expected {}", in_words(expected))
+            }
             other => first_line(&other.render()),
         };
         DocumentError::Invalid {
@@ -72,14 +84,52 @@ impl DocumentError {
     }
 }
 
-/// The parser's own messages end with the place, which we give in front.
+/// The parser's names of what a field may be.
+fn in_words(expected: &str) -> String {
+    let highest = match expected {
+        "u8" => u64::from(u8::MAX),
+        "u16" => u64::from(u16::MAX),
+        "u32" => u64::from(u32::MAX),
+        "u64" => u64::MAX,
+        "bool" | "boolean" => return "true or false".to_owned(),
+        "sequence start" => return "a list".to_owned(),
+        "mapping start" => return "a mapping (fields with values)".to_owned(),
+        "string scalar" | "scalar" | "scalar value" => return "a single value".to_owned(),
+        other => return other.to_owned(),
+    };
+    format!("a whole number from 0 to {highest}")
+}
+
+/// The parser's own messages begin or end with the place, which we give in front.
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
-    match line.split_once("line ") {
+    let line = match line.split_once("line ") {
         Some((place, rest)) if place.is_empty() => {
-            rest.split_once(": ").map_or(line, |(_, message)| message).to_owned()
+            rest.split_once(": ").map_or(line, |(_, message)| message)
         }
+        _ => line,
+    };
+    match line.rsplit_once(" at line ") {
+        Some((message, place)) if is_place(place) => message.to_owned(),
         _ => line.to_owned(),
+    }
+}
+
+/// `6, column 20`
+fn is_place(text: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once(", column ").is_some_and(|(line, column)| number(line) && number(column))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_given_once() {
+        assert_eq!(first_line("no good at line 6, column 20"), "no good");
+        assert_eq!(first_line("error: line 1 column 2: no good\n  | x"), "no good");
+        assert_eq!(first_line("no train at line 6, please"), "no train at line 6, please");
     }
 }

@@ -246,9 +246,8 @@ impl PolicyDocument {
         Ok(floor)
     }
 
-    /// Landlock needs `no_new_privs` (landlock_restrict_self(2)), and seccomp closes the ways around
-    /// it: `mount_setattr`, which could make the launcher's mounts writable, and TCP without the
-    /// calls that Landlock checks.
+    /// Landlock needs `no_new_privs` (landlock_restrict_self(2)), and seccomp closes a way around it:
+    /// `mount_setattr` could make the launcher's mounts writable.
     fn add_what_landlock_implies(&self, file: &str, line: u64, rule: &Landlock, floor: &mut Floor) {
         if rule.layers.is_empty() {
             return;
@@ -256,8 +255,7 @@ impl PolicyDocument {
         let clause = self.clause::<NoNewPrivileges>(file, line, NoNewPrivileges(true));
         let clause = Clause { source: self.source(file, line, "landlock"), ..clause };
         floor.no_new_privileges = floor.no_new_privileges.meet(&Bound::of(clause));
-        let tcp = rule.layers.iter().any(|layer| layer.restricts_tcp());
-        let clause = self.clause(file, line, Seccomp::beneath_landlock(tcp));
+        let clause = self.clause(file, line, Seccomp::beneath_landlock());
         let clause = Clause { source: self.source(file, line, "landlock"), ..clause };
         floor.seccomp = floor.seccomp.meet(&Bound::of(clause));
     }

@@ -24,7 +24,7 @@ const TREE_ABOVE: usize = 32;
 /// `__X32_SYSCALL_BIT`
 const X32_BIT: u32 = 0x4000_0000;
 /// Probes for one syscall on one architecture, at most.
-const PROBES: usize = 1024;
+const PROBES: usize = 256;
 
 /// Compiles a profile into the program that is loaded in place of the one a runtime would make of it, runc's ENOSYS for
 /// syscalls above the highest named one included.
@@ -40,13 +40,18 @@ pub fn compile(profile: &Profile) -> Result<Program, SeccompError> {
                 .to_owned(),
         });
     }
+    let (program, emission, function) = assemble(profile)?;
+    check(&program, &emission, &function)?;
+    Ok(program)
+}
+
+/// The program before it is checked, and what it is checked against.
+pub(super) fn assemble(profile: &Profile) -> Result<(Program, Emission, Function), SeccompError> {
     let function = Function::of(profile, Reading::Runtime)?;
     let emission = function.emit()?;
     let mut instructions = stub(&emission.last);
     instructions.extend(library(&emission)?);
-    let program = Program::new(instructions)?;
-    check(&program, &emission, &function)?;
-    Ok(program)
+    Ok((Program::new(instructions)?, emission, function))
 }
 
 /// ENOSYS above the highest named syscall of each architecture. Falls through into the filter proper.
@@ -137,16 +142,21 @@ fn library(emission: &Emission) -> Result<Vec<Instruction>, SeccompError> {
             .set_ctl_optimize(2)
             .map_err(failed("optimize 2".to_owned()))?;
     }
-    for (name, rules) in &emission.calls {
+    // In the order of the written profile, which is the one a runtime would use: unconditional rules first.
+    let rules = |conditional: bool| {
+        let all = emission
+            .calls
+            .iter()
+            .flat_map(|(name, rules)| rules.iter().map(move |rule| (name, rule)));
+        all.filter(move |(_, (cube, _))| (*cube != Cube::ANY) == conditional)
+    };
+    for (name, (cube, action)) in rules(false).chain(rules(true)) {
         let Some(call) = syscalls::rule_number(name) else {
             continue;
         };
-        for (cube, action) in rules {
-            let comparators = comparators(cube);
-            filter
-                .add_rule_conditional(scmp(*action), call, &comparators)
-                .map_err(failed(format!("a rule {} for {name}", action.name())))?;
-        }
+        filter
+            .add_rule_conditional(scmp(*action), call, &comparators(cube))
+            .map_err(failed(format!("a rule {} for {name}", action.name())))?;
     }
     export(&filter)
 }

@@ -66,7 +66,7 @@ impl Gate {
             degraded: admission.degraded.clone(),
             notes: admission.notes.clone(),
             process: admission.spec.get("process").cloned().unwrap_or_default(),
-            seccomp: seccomp(&admission),
+            seccomp: admission.seccomp.clone(),
             bounding: bounding(&admission.spec),
             plan: (!admission.launch.is_empty()).then(|| launch::digest(&admission.launch)),
             floor,
@@ -121,14 +121,6 @@ impl Gate {
         );
         record.write(state)?;
         Ok(spec)
-    }
-}
-
-/// The seccomp section as enforced, whether the runtime or the launcher loads it.
-fn seccomp(admission: &Admission) -> Option<Value> {
-    match &admission.launch.seccomp {
-        Some(profile) => Some(profile.to_oci()),
-        None => view::at(&admission.spec, "linux.seccomp").cloned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use coaming_policy::decide::{Door, Request, decide};
 use coaming_policy::json;
 use coaming_policy::launch as placement;
+use coaming_policy::spec::edit::Edit;
 use coaming_policy::verdict::{Admission, Reason, Verdict};
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ impl Gate {
         };
         let mut spec = json!({"process": process});
         if let Some(seccomp) = &record.seccomp {
-            spec["linux"] = json!({"seccomp": seccomp});
+            Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
         }
         let floor = record.floor.meet(&self.node.floor(&record.facts)?);
         let node = host::examine(&spec);
@@ -74,7 +75,7 @@ impl Gate {
             } else if spec.pointer("/linux/seccomp") != record.seccomp.as_ref() {
                 "a stricter seccomp floor"
             } else {
-                return Ok(spec["process"].take());
+                return Ok(process_of(spec));
             };
             return Err(refused("exec into", &record.id, vec![older_than(asked)]));
         };
@@ -90,8 +91,12 @@ impl Gate {
             name
         };
         placement::wrap_arguments(&mut spec, "process.args", &name);
-        Ok(spec["process"].take())
+        Ok(process_of(spec))
     }
+}
+
+fn process_of(mut spec: Value) -> Value {
+    spec.get_mut("process").map(Value::take).unwrap_or_default()
 }
 
 fn older_than(what: &str) -> Reason {

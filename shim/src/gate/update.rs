@@ -2,6 +2,8 @@
 
 use std::io::{Read, stdin};
 
+use coaming_policy::controls::{Asked, Finding, Node, Rule};
+use coaming_policy::floor::Source;
 use coaming_policy::json;
 use coaming_policy::verdict::Reason;
 use serde_json::{Map, Value, json};
@@ -36,27 +38,20 @@ impl Gate {
         };
         let mut reasons = Vec::new();
         for clause in floor.resources.clauses() {
-            reasons.extend(clause.rule.check_update(&asked).into_iter().map(|finding| Reason {
-                control: "resources".to_owned(),
-                field: finding.field,
-                asked: finding.asked,
-                allowed: finding.allowed,
-                policy: Some(clause.source.clone()),
-            }));
+            let findings = clause.rule.check_update(&asked);
+            let source = &clause.source;
+            reasons.extend(findings.into_iter().map(|finding| reason("resources", finding, source)));
         }
-        let rdt = ["l3-cache-schema", "mem-bw-schema"];
-        if let Some(flag) = rdt.iter().find(|flag| update.limits.contains_key(*flag)) {
-            let denies = |clause: &&coaming_policy::floor::Clause<_>| {
-                let fields: &coaming_policy::controls::fields::Fields = &clause.rule;
-                fields.denies("linux.intelRdt")
-            };
-            reasons.extend(floor.fields.clauses().iter().filter(denies).map(|clause| Reason {
-                control: "fields".to_owned(),
-                field: "linux.intelRdt".to_owned(),
-                asked: json!(format!("--{flag}")),
-                allowed: "the field to stay absent".to_owned(),
-                policy: Some(clause.source.clone()),
-            }));
+        // Cache and bandwidth schemas are a field of their own in the spec.
+        if ["l3-cache-schema", "mem-bw-schema"].iter().any(|flag| update.limits.contains_key(flag)) {
+            let spec = json!({"linux": {"intelRdt": {}}});
+            let node = Node::default();
+            let asked = Asked { spec: &spec, facts: &record.facts, node: &node, bounding: None };
+            for clause in floor.fields.clauses() {
+                let findings = clause.rule.tighten(&asked);
+                let source = &clause.source;
+                reasons.extend(findings.into_iter().map(|finding| reason("fields", finding, source)));
+            }
         }
         if !reasons.is_empty() {
             return Err(refused("update", &id, reasons));
@@ -69,6 +64,16 @@ impl Gate {
         let update = Update { resources: Some(Resources::File(sealed.path())), ..update };
         let handover = Handover::of(&Invocation { global, command: Command::Update(update) });
         Ok(Handover { document: Some(sealed), ..handover })
+    }
+}
+
+fn reason(control: &str, finding: Finding, source: &Source) -> Reason {
+    Reason {
+        control: control.to_owned(),
+        field: finding.field,
+        asked: finding.asked,
+        allowed: finding.allowed,
+        policy: Some(source.clone()),
     }
 }
 

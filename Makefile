@@ -1,0 +1,46 @@
+# Builds, tests and installs coaming. `make` alone lists what there is.
+
+CARGO ?= cargo
+MUSL := x86_64-unknown-linux-musl
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# rustup's own folder; a root shell often does not have it.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help prerequisites build install uninstall fmt lint test demo clean
+
+help: ## Show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+prerequisites: ## Install what the build, the tests and the demo need (Debian, as root)
+	@integration/install.sh
+
+build: ## Build the programs for release
+	$(CARGO) build --release --locked -p coaming-shim -p coaming-cli --bins
+	$(CARGO) build --release --locked --target $(MUSL) -p coaming-hooks --bins
+
+install: ## Install what was built (as root; DESTDIR is honoured)
+	@DESTDIR='$(DESTDIR)' TARGET='$(TARGET)' packaging/install.sh install
+
+uninstall: ## Remove it again; /etc/coaming stays
+	@DESTDIR='$(DESTDIR)' packaging/install.sh uninstall
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+lint: ## Check format, lints and, where cargo-deny is installed, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: dependencies are not checked"; fi
+
+# CI=true: a test that cannot run here fails instead of being skipped.
+test: prerequisites lint ## Lint, and run every test against real containerd, runc and crun (as root)
+	CI=true $(CARGO) test --workspace --locked --no-fail-fast
+
+demo: prerequisites build ## Show a container that asks for too much (as root; leaves nothing running)
+	$(CARGO) run --locked -p coaming-integration --bin demo
+
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,182 @@
+//! `coaming check`: errors and lints of policies, before a node reads them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use coaming_policy::document::{Directory, DocumentError, read_directory};
+use coaming_shim::config::{CONFIG_FILE, Node};
+use serde::Serialize;
+
+use crate::error::CommandError;
+use crate::lint::{self, Warning};
+use crate::output::{self, Format, Outcome, count};
+
+/// Check policies: errors, and warnings about what is legal and rarely meant.
+///
+/// A policy with an error keeps every container of the node from starting; check before you install.
+/// Exit codes: 0 no errors, 1 errors (or, with --strict, warnings), 2 a path cannot be looked at.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Files or directories of policies. Default: the node's configured policy directory.
+    paths: Vec<PathBuf>,
+    /// Let warnings count as errors.
+    #[arg(long)]
+    strict: bool,
+    /// The form of the answer.
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The answer.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Findings {
+    policies: Vec<Policy>,
+    errors: Vec<Fault>,
+    warnings: Vec<Warning>,
+}
+
+#[derive(Debug, Serialize)]
+struct Policy {
+    name: String,
+    file: String,
+}
+
+/// An error in a document.
+#[derive(Debug, Serialize)]
+struct Fault {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u64>,
+    message: String,
+    /// As it is shown to people.
+    #[serde(skip)]
+    text: String,
+}
+
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
+    let mut findings = Findings::default();
+    if arguments.paths.is_empty() {
+        findings.check_node();
+    }
+    for path in &arguments.paths {
+        let metadata = fs::metadata(path)
+            .map_err(|error| CommandError::Path { path: path.clone(), error })?;
+        if metadata.is_dir() {
+            findings.check_directory(path);
+        } else {
+            findings.take(Directory::of_file(path));
+        }
+    }
+    match arguments.output {
+        Format::Text => findings.show(out)?,
+        Format::Json => output::json(&findings, out)?,
+    }
+    let failed =
+        !findings.errors.is_empty() || arguments.strict && !findings.warnings.is_empty();
+    Ok(if failed { Outcome::Findings } else { Outcome::Fine })
+}
+
+impl Findings {
+    /// What the wrapper would read on this node.
+    fn check_node(&mut self) {
+        match Node::load("coaming-runc") {
+            Ok(node) => {
+                let directory = node.policy_directory().to_owned();
+                self.check_directory(Path::new(&directory));
+                if self.policies.is_empty() && self.errors.is_empty() {
+                    self.warnings.push(Warning {
+                        file: directory,
+                        line: None,
+                        policy: None,
+                        message: format!(
+                            "no policies here; the built-in floor alone is in force ({CONFIG_FILE} \
+                             names it, baseline if it does not)"
+                        ),
+                    });
+                }
+            }
+            Err(error) => self.errors.push(Fault::of(error)),
+        }
+    }
+
+    fn check_directory(&mut self, directory: &Path) {
+        let error = match read_directory(directory) {
+            Ok(read) => return self.take(Ok(read)),
+            Err(error) => Fault::of(error),
+        };
+        // A node stops at the first error; whoever mends a directory wants them all.
+        let found = self.errors.len();
+        for file in policy_files(directory) {
+            self.take(Directory::of_file(&file));
+        }
+        let known = self.errors.iter().skip(found).any(|other| other.text == error.text);
+        if !known {
+            self.errors.push(error);
+        }
+    }
+
+    fn take(&mut self, read: Result<Directory, DocumentError>) {
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => return self.errors.push(Fault::of(error)),
+        };
+        self.warnings.extend(read.ignored.iter().filter_map(|path| lint::ignored(path)));
+        for ((name, file), (document, floor)) in read.names().zip(read.floors()) {
+            self.policies.push(Policy { name: name.to_owned(), file: file.to_owned() });
+            self.warnings.extend(lint::policy(file, document, floor));
+        }
+    }
+
+    fn show(&self, out: &mut dyn Write) -> Result<(), CommandError> {
+        for error in &self.errors {
+            writeln!(out, "{}", error.text)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{warning}")?;
+        }
+        let errors = match self.errors.len() {
+            0 => "no errors".to_owned(),
+            some => count(some, "error", "errors"),
+        };
+        let warnings = match self.warnings.len() {
+            0 => String::new(),
+            some => format!(", {}", count(some, "warning", "warnings")),
+        };
+        let policies = count(self.policies.len(), "policy", "policies");
+        Ok(writeln!(out, "{policies}, {errors}{warnings}")?)
+    }
+}
+
+impl Fault {
+    fn of(error: DocumentError) -> Fault {
+        let text = error.to_string();
+        match error {
+            DocumentError::Invalid { file, line, column, message } => {
+                Fault { file, line: Some(line), column: Some(column), message, text }
+            }
+            DocumentError::Untrusted { path, problem } => {
+                Fault { file: path, line: None, column: None, message: problem, text }
+            }
+            DocumentError::Io { path, .. } => {
+                Fault { file: path, line: None, column: None, message: text.clone(), text }
+            }
+        }
+    }
+}
+
+/// The files that a node would read, in its order.
+fn policy_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| lint::is_policy_file(path))
+        .collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,66 @@
+//! Why a command cannot be carried out.
+
+use std::io;
+use std::path::PathBuf;
+
+use coaming_policy::document::DocumentError;
+use coaming_policy::json::JsonError;
+use coaming_shim::bundle::BundleError;
+use coaming_shim::state::StateError;
+
+/// Why there is no answer. Findings are answers, not errors.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// The answer cannot be written.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] io::Error),
+    /// A path that was named is not there, or cannot be looked at.
+    #[error("cannot look at {}: {error}", .path.display())]
+    Path { path: PathBuf, error: io::Error },
+    /// The node's configuration or policies cannot be read.
+    #[error("cannot read the policy in force: {0}")]
+    Policy(DocumentError),
+    /// The bundle cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// config.json is not what runtimes and coaming read alike.
+    #[error("{}: {error}", .path.display())]
+    Json { path: PathBuf, error: JsonError },
+    /// The bundle is no longer what was asked.
+    #[error(
+        "{} has been through coaming already, so that what was asked is no longer in it; see \
+         `coaming explain --container ID` for what became of it",
+        .0.display()
+    )]
+    Rewritten(PathBuf),
+    /// The records cannot be listed or read.
+    #[error("cannot read the records in {}: {error}{}", .path.display(), hint(.error))]
+    Records { path: PathBuf, error: io::Error },
+    /// The record cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// No record has this id.
+    #[error(
+        "no container {id:?} in {}: it was not created through coaming, or is gone{}",
+        .records.display(), not_searched(.unreadable)
+    )]
+    NoSuchContainer { id: String, records: PathBuf, unreadable: Vec<String> },
+    /// Several records have it.
+    #[error("{id:?} names several containers; choose with --root or the full id:\n{}", .found.join("\n"))]
+    Ambiguous { id: String, found: Vec<String> },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (records are root's alone)",
+        _ => "",
+    }
+}
+
+fn not_searched(files: &[String]) -> String {
+    if files.is_empty() {
+        String::new()
+    } else {
+        format!(" (not understood, and so not searched: {})", files.join(", "))
+    }
+}

@@ -1,0 +1,87 @@
+//! What coaming would do with a bundle.
+
+use std::path::Path;
+
+use coaming_policy::builtin;
+use coaming_policy::decide::{Door, Request, decide};
+use coaming_policy::document::{Directory, DocumentError, read_directory};
+use coaming_policy::facts::Facts;
+use coaming_policy::floor::Floor;
+use coaming_policy::json;
+use coaming_policy::launch::is_reserved;
+use coaming_policy::spec::view;
+use coaming_policy::verdict::Verdict;
+use coaming_shim::bundle::Bundle;
+use coaming_shim::config::{HOOK, Node};
+use coaming_shim::host;
+use nix::unistd::geteuid;
+use serde_json::Value;
+
+use super::{Arguments, Decision, Report, in_force};
+use crate::error::CommandError;
+
+pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, CommandError> {
+    let bundle = Bundle::open(Some(path), geteuid())?;
+    let config = bundle.path().join("config.json");
+    let spec = json::parse_spec(&bundle.read_config()?.bytes)
+        .map_err(|error| CommandError::Json { path: config.clone(), error })?;
+    if is_rewritten(&spec) {
+        return Err(CommandError::Rewritten(config));
+    }
+    let id = bundle.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let facts = Facts::of(&id, &spec);
+    let node = host::examine(&spec);
+    let (floor, runtime) = floor(&facts, arguments).map_err(CommandError::Policy)?;
+    let request =
+        Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, bounding: None };
+    let mut report = Report {
+        id,
+        bundle: bundle.path().display().to_string(),
+        runtime,
+        created: None,
+        facts: facts.clone(),
+        verdict: Decision::Refused,
+        reasons: Vec::new(),
+        changes: Vec::new(),
+        degraded: Vec::new(),
+        notes: Vec::new(),
+        launcher: false,
+        policies: in_force::policies(&floor),
+        floor: floor.clone(),
+        kernel: None,
+    };
+    match decide(&request, &floor) {
+        Verdict::Refuse(refusal) => report.reasons = refusal.reasons,
+        Verdict::Admit(admission) => {
+            report.verdict = Decision::Admitted;
+            report.launcher = !admission.launch.is_empty();
+            report.changes = admission.changes;
+            report.degraded = admission.degraded;
+            report.notes = admission.notes;
+        }
+    }
+    Ok(report)
+}
+
+/// The floor for a container, and the runtime that would be handed off to.
+fn floor(facts: &Facts, arguments: &Arguments) -> Result<(Floor, Option<String>), DocumentError> {
+    if let Some(path) = &arguments.policy {
+        let policies =
+            if path.is_dir() { read_directory(path)? } else { Directory::of_file(path)? };
+        let beneath = builtin::floor(arguments.floor.into())?;
+        return Ok((beneath.meet(&policies.floor_for(facts)), None));
+    }
+    let node = Node::load(&arguments.runtime)?;
+    let runtime = node.runtime().map(|path| path.display().to_string());
+    Ok((node.floor(facts)?, runtime))
+}
+
+/// Whether the gate has written this config.json.
+fn is_rewritten(spec: &Value) -> bool {
+    let ours = |hook: &Value| view::text(hook, "path") == Some(HOOK);
+    view::entries(spec, "hooks").filter_map(|(_, list)| list.as_array()).flatten().any(ours)
+        || view::items(spec, "mounts")
+            .iter()
+            .filter_map(|mount| view::text(mount, "destination"))
+            .any(is_reserved)
+}

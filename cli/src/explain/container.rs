@@ -1,0 +1,96 @@
+//! What became of a container, from its record.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use coaming_shim::record::{FILE, Record};
+
+use super::kernel::KernelView;
+use super::{Decision, Report, in_force};
+use crate::error::CommandError;
+
+/// The largest record read, in bytes; the writer's own limit.
+const MAX_RECORD: u64 = 8 * 1024 * 1024;
+
+pub(super) fn explain(
+    id: &str,
+    root: Option<&Path>,
+    state: &Path,
+) -> Result<Report, CommandError> {
+    let record = find(id, root, &state.join("containers"))?;
+    let created = record.created();
+    let kernel = KernelView::of(&record);
+    Ok(Report {
+        id: record.id,
+        bundle: record.bundle,
+        runtime: Some(record.runtime),
+        created: Some(created),
+        facts: record.facts,
+        verdict: Decision::Admitted,
+        reasons: Vec::new(),
+        changes: record.changes,
+        degraded: record.degraded,
+        notes: record.notes,
+        launcher: record.plan.is_some(),
+        policies: in_force::policies(&record.floor),
+        floor: record.floor,
+        kernel: Some(kernel),
+    })
+}
+
+/// The one record of this id, or, where none has it, of an id that begins so.
+fn find(id: &str, root: Option<&Path>, records: &Path) -> Result<Record, CommandError> {
+    let failed = |error| CommandError::Records { path: records.to_owned(), error };
+    let entries = match fs::read_dir(records) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(none(id, records, Vec::new()));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let mut found = Vec::new();
+    let mut unreadable = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(failed)?.path().join(FILE);
+        match read(&file) {
+            // A record is written last: the folder without one is of a container being created.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(failed(error));
+            }
+            Err(_) => unreadable.push(file.display().to_string()),
+            Ok(record) => {
+                let of_root = root.is_none_or(|root| Path::new(&record.runtime_root) == root);
+                if record.id.starts_with(id) && of_root {
+                    found.push(record);
+                }
+            }
+        }
+    }
+    if found.iter().any(|record| record.id == id) {
+        found.retain(|record| record.id == id);
+    }
+    found.sort_by(|a, b| (&a.id, &a.runtime_root).cmp(&(&b.id, &b.runtime_root)));
+    match found.len() {
+        0 => Err(none(id, records, unreadable)),
+        1 => found.pop().ok_or_else(|| none(id, records, Vec::new())),
+        _ => Err(CommandError::Ambiguous {
+            id: id.to_owned(),
+            found: found
+                .iter()
+                .map(|record| format!("  {}  --root {}", record.id, record.runtime_root))
+                .collect(),
+        }),
+    }
+}
+
+fn read(file: &PathBuf) -> std::io::Result<Record> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(MAX_RECORD).read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+fn none(id: &str, records: &Path, unreadable: Vec<String>) -> CommandError {
+    CommandError::NoSuchContainer { id: id.to_owned(), records: records.to_owned(), unreadable }
+}

@@ -1,0 +1,126 @@
+//! `coaming explain`: what was asked, what is enforced, and which policy says so.
+
+mod bundle;
+mod container;
+mod in_force;
+mod kernel;
+mod table;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use coaming_policy::document::BuiltIn;
+use coaming_policy::facts::Facts;
+use coaming_policy::floor::Floor;
+use coaming_policy::verdict::{Change, Degraded, Reason};
+use coaming_shim::config::STATE;
+use serde::Serialize;
+
+use crate::error::CommandError;
+use crate::explain::in_force::Policy;
+use crate::explain::kernel::KernelView;
+use crate::output::{self, Format, Outcome};
+
+/// Explain what coaming does with a bundle, or did with a container: asked, enforced, and by which policy.
+///
+/// Nothing is changed. Exit codes: 0 it starts as shown, 1 it is refused, or its process is wider than
+/// its floor, 2 there is nothing to explain.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("subject").required(true))]
+pub(crate) struct Arguments {
+    /// A bundle: the folder of a config.json that has not been through coaming.
+    #[arg(long, value_name = "DIR", group = "subject")]
+    bundle: Option<PathBuf>,
+    /// A container that was created through coaming, by its id or the beginning of it.
+    #[arg(long, value_name = "ID", group = "subject")]
+    container: Option<String>,
+    /// The name under which the wrapper would be called for the bundle; it chooses the runtime and the
+    /// built-in floor.
+    #[arg(long, value_name = "NAME", default_value = "coaming-runc", conflicts_with = "container")]
+    runtime: String,
+    /// Policies to take in place of the node's: a file or a directory, beneath them the floor of --floor.
+    #[arg(long, value_name = "PATH", conflicts_with = "container")]
+    policy: Option<PathBuf>,
+    /// The built-in floor beneath --policy.
+    #[arg(long, value_enum, default_value_t, requires = "policy")]
+    floor: FloorName,
+    /// The runtime's state directory, where containers of several have the same id.
+    #[arg(long, value_name = "DIR", requires = "container")]
+    root: Option<PathBuf>,
+    /// Where coaming keeps its records.
+    #[arg(long, value_name = "DIR", default_value = STATE, hide = true)]
+    state: PathBuf,
+    /// The form of the answer.
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The built-in floors by their names.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum FloorName {
+    #[default]
+    Baseline,
+    Node,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    /// The container's id; for a bundle, the name of its folder.
+    id: String,
+    bundle: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    facts: Facts,
+    verdict: Decision,
+    reasons: Vec<Reason>,
+    changes: Vec<Change>,
+    degraded: Vec<Degraded>,
+    notes: Vec<String>,
+    /// Whether the launcher stands before the workload, for Landlock and seccomp.
+    launcher: bool,
+    policies: Vec<Policy>,
+    floor: Floor,
+    /// What the kernel says of the container's first process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<KernelView>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Decision {
+    Admitted,
+    Refused,
+}
+
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
+    let report = match (&arguments.bundle, &arguments.container) {
+        (Some(path), _) => bundle::explain(path, arguments)?,
+        (None, Some(id)) => {
+            container::explain(id, arguments.root.as_deref(), &arguments.state)?
+        }
+        // The group is required.
+        (None, None) => return Ok(Outcome::Findings),
+    };
+    match arguments.output {
+        Format::Text => table::show(&report, out)?,
+        Format::Json => output::json(&report, out)?,
+    }
+    let wider = report.kernel.as_ref().is_some_and(KernelView::is_wider);
+    Ok(match report.verdict {
+        Decision::Admitted if !wider => Outcome::Fine,
+        _ => Outcome::Findings,
+    })
+}
+
+impl From<FloorName> for BuiltIn {
+    fn from(name: FloorName) -> BuiltIn {
+        match name {
+            FloorName::Baseline => BuiltIn::Baseline,
+            FloorName::Node => BuiltIn::Node,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The answer for people.
+
+use std::io::Write;
+
+use coaming_policy::facts::{ContainerType, Fact};
+use coaming_policy::floor::{Action, Source};
+use coaming_policy::verdict::brief;
+use serde_json::Value;
+
+use super::in_force::Policy;
+use super::kernel::{Held, KernelView, Outcome};
+use super::{Decision, Report};
+use crate::error::CommandError;
+use crate::output::count;
+
+pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
+    show_subject(report, out)?;
+    writeln!(out)?;
+    show_decision(report, out)?;
+    list(out, "Degraded, by leave of bestEffort", report.degraded.iter().map(|degraded| {
+        format!("{}: {} ({})", degraded.control, degraded.lost, origin(&degraded.policy))
+    }))?;
+    list(out, "Notes", report.notes.iter().cloned())?;
+    list(out, "Policies in force", report.policies.iter().map(policy))?;
+    if let Some(kernel) = &report.kernel {
+        show_kernel(kernel, out)?;
+    }
+    Ok(())
+}
+
+fn show_subject(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
+    let facts = &report.facts;
+    match report.created {
+        Some(_) => writeln!(out, "Container {}", report.id)?,
+        None => writeln!(out, "Bundle {}", report.bundle)?,
+    }
+    let kind = match facts.container_type {
+        ContainerType::Sandbox => Some("the pod's sandbox".to_owned()),
+        ContainerType::Container => None,
+    };
+    let value = |fact: &Option<Fact>| fact.as_ref().map(|fact| fact.value.clone());
+    let lines = [
+        ("created", report.created.clone()),
+        ("bundle", report.created.is_some().then(|| report.bundle.clone())),
+        ("runtime", report.runtime.clone()),
+        ("type", kind),
+        ("namespace", value(&facts.namespace)),
+        ("pod", value(&facts.pod)),
+        ("container", value(&facts.container)),
+        ("image", value(&facts.image)),
+    ];
+    for (name, value) in lines {
+        if let Some(value) = value {
+            writeln!(out, "  {name:<10} {value}")?;
+        }
+    }
+    Ok(())
+}
+
+fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
+    if report.verdict == Decision::Refused {
+        writeln!(out, "Refused, for {}:", count(report.reasons.len(), "reason", "reasons"))?;
+        for reason in &report.reasons {
+            writeln!(out, "  {reason}")?;
+        }
+        return Ok(());
+    }
+    let tense = if report.created.is_some() { "Started" } else { "Would start" };
+    let launcher = if report.launcher { ", behind the launcher" } else { "" };
+    if report.changes.is_empty() {
+        return Ok(writeln!(out, "{tense} as asked{launcher}; it asked for no more than is allowed.")?);
+    }
+    let changes = count(report.changes.len(), "field", "fields");
+    writeln!(out, "{tense} with {changes} brought within policy{launcher}:")?;
+    writeln!(out)?;
+    let head = ["FIELD", "ASKED", "ENFORCED", "POLICY"].map(str::to_owned);
+    let rows = report.changes.iter().map(|change| {
+        [
+            change.field.clone(),
+            shown(&change.asked),
+            shown(&change.enforced),
+            change.policies.iter().map(origin).collect::<Vec<_>>().join(", "),
+        ]
+    });
+    table(out, std::iter::once(head).chain(rows).collect())
+}
+
+/// A value in a cell.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if !text.starts_with('-') => brief_text(text),
+        Value::Object(object) => match object.get("defaultAction").and_then(Value::as_str) {
+            Some(action) => format!("a filter, by default {action}"),
+            None => brief(value),
+        },
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            brief_text(&items.join(" "))
+        }
+        other => brief(other),
+    }
+}
+
+/// Without the quotes of [`brief`], and cut where it cuts.
+fn brief_text(text: &str) -> String {
+    let quoted = brief(&Value::String(text.to_owned()));
+    match quoted.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"').unwrap_or(rest).to_owned(),
+        None => quoted,
+    }
+}
+
+fn table(out: &mut dyn Write, rows: Vec<[String; 4]>) -> Result<(), CommandError> {
+    let mut widths = [0; 4];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in &rows {
+        let line: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        writeln!(out, "  {}", line.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn list(
+    out: &mut dyn Write,
+    title: &str,
+    lines: impl Iterator<Item = String>,
+) -> Result<(), CommandError> {
+    for (index, line) in lines.enumerate() {
+        if index == 0 {
+            writeln!(out, "\n{title}:")?;
+        }
+        writeln!(out, "  {line}")?;
+    }
+    Ok(())
+}
+
+fn origin(source: &Source) -> String {
+    format!("{} {}:{}", source.policy, source.file, source.line)
+}
+
+fn policy(policy: &Policy) -> String {
+    let clauses: Vec<String> = policy
+        .clauses
+        .iter()
+        .map(|clause| {
+            let refuse = if clause.action == Action::Refuse { " (refuse)" } else { "" };
+            let effort = if clause.best_effort { " (best effort)" } else { "" };
+            format!("{}{refuse}{effort}", clause.control)
+        })
+        .collect();
+    format!("{} ({}): {}", policy.name, policy.file, clauses.join(", "))
+}
+
+fn show_kernel(kernel: &KernelView, out: &mut dyn Write) -> Result<(), CommandError> {
+    writeln!(out)?;
+    let controls = match kernel {
+        KernelView::Unknown { why } => {
+            return Ok(writeln!(out, "The kernel's view: none, {why}.")?);
+        }
+        KernelView::Created { pid } => {
+            return Ok(writeln!(
+                out,
+                "The kernel's view: none yet; process {pid} is the runtime's until `start`."
+            )?);
+        }
+        KernelView::Running { pid, controls } => {
+            writeln!(out, "The kernel's view of process {pid}, held against the floor:")?;
+            controls
+        }
+    };
+    for Held { control, outcome, mismatches } in controls {
+        match outcome {
+            Outcome::Held => writeln!(out, "  held      {control}")?,
+            Outcome::NotTold => {}
+            Outcome::Mismatch => {
+                for found in mismatches {
+                    let (what, is, allowed) = (&found.what, &found.found, &found.allowed);
+                    writeln!(out, "  MISMATCH  {control}: {what} is {is}, allowed is {allowed}")?;
+                }
+            }
+        }
+    }
+    let not_told: Vec<&str> = controls
+        .iter()
+        .filter(|held| held.outcome == Outcome::NotTold)
+        .map(|held| held.control)
+        .collect();
+    if !not_told.is_empty() {
+        writeln!(out, "  not told by the kernel: {}", not_told.join(", "))?;
+    }
+    Ok(())
+}

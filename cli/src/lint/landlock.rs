@@ -1,0 +1,97 @@
+//! Lints of `landlock`: rules under which no program starts.
+
+use std::collections::BTreeSet;
+
+use coaming_policy::controls::landlock::{AbsolutePath, LandlockDocument};
+use coaming_policy::document::Match;
+use coaming_policy::facts::ContainerType;
+
+use super::Lints;
+
+/// Where distributions keep the dynamic loader: glibc's on Debian is a link from /lib64 to /lib,
+/// on Fedora it is in /lib64, musl's is in /lib; and /lib is a link to /usr/lib on most.
+const LOADER_FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+
+pub(super) fn lint(lints: &mut Lints<'_>) {
+    let document = lints.document;
+    let Some(at) = &document.spec.landlock else { return };
+    let (line, rules) = (at.line, &at.value);
+    let types = document.spec.selector.as_ref().map(|Match { container_types, .. }| container_types);
+    if types.is_some_and(|types| types.contains(&ContainerType::Sandbox)) {
+        lints.warn(
+            line,
+            "spec.landlock applies to the pod's sandbox too (spec.match.containerTypes): the pause \
+             program must be among what may be executed, or no pod starts",
+        );
+    }
+    for (name, list) in [("read", &rules.read), ("write", &rules.write)] {
+        if list.as_ref().is_some_and(|list| !covers(list, "/dev/null")) {
+            lints.warn(
+                line,
+                format!(
+                    "spec.landlock.{name} has neither /dev nor /dev/null: most programs open /dev/null"
+                ),
+            );
+        }
+    }
+    lint_execute(lints, line, rules);
+}
+
+fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
+    let Some(execute) = &rules.execute else { return };
+    if execute.is_empty() && rules.rights.is_empty() {
+        return lints.warn(
+            line,
+            "spec.landlock.execute is empty: nothing can be executed, so no container starts",
+        );
+    }
+    let loader = LOADER_FOLDERS.iter().any(|folder| covers(execute, folder))
+        || execute.iter().any(|path| is_below(&path.0, &LOADER_FOLDERS));
+    if !loader && !execute.is_empty() {
+        lints.warn(
+            line,
+            "spec.landlock.execute has no folder of the dynamic loader (/lib, /lib64, /usr/lib): only \
+             static programs start",
+        );
+    }
+    // landlock_add_rule(2): opening a file to execute it asks for READ_FILE besides EXECUTE.
+    if let Some(read) = &rules.read {
+        let unreadable: Vec<&str> =
+            execute.iter().map(|path| path.0.as_str()).filter(|path| !covers(read, path)).collect();
+        if !unreadable.is_empty() && rules.rights.is_empty() {
+            lints.warn(
+                line,
+                format!(
+                    "spec.landlock.execute lists {}, not below any path of spec.landlock.read: the \
+                     kernel executes only what may be read as well",
+                    unreadable.join(", ")
+                ),
+            );
+        }
+    }
+}
+
+/// Whether some path of the list is `path` or above it.
+fn covers(list: &BTreeSet<AbsolutePath>, path: &str) -> bool {
+    list.iter().any(|listed| is_below(path, &[&listed.0]))
+}
+
+/// Whether `path` is one of these or below one.
+fn is_below(path: &str, above: &[&str]) -> bool {
+    above.iter().any(|folder| {
+        path.strip_prefix(folder.trim_end_matches('/'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_is_by_component() {
+        assert!(is_below("/lib/x", &["/lib"]) && is_below("/lib", &["/lib"]));
+        assert!(is_below("/anything", &["/"]));
+        assert!(!is_below("/lib64", &["/lib"]) && !is_below("/", &["/lib"]));
+    }
+}

@@ -1,0 +1,239 @@
+//! Lints: what a policy may say and hardly ever means.
+//!
+//! Each lint is true of the policy alone, whatever else is in force; a lint that would be wrong about
+//! a sound policy is left out.
+
+mod landlock;
+mod seccomp;
+
+use std::fmt;
+use std::path::Path;
+
+use coaming_policy::controls::Rule;
+use coaming_policy::controls::capabilities::Capability;
+use coaming_policy::document::{Match, PolicyDocument};
+use coaming_policy::facts::ContainerType;
+use coaming_policy::floor::{Bound, Floor, Visitor};
+use serde::Serialize;
+
+/// A warning.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Warning {
+    pub(crate) file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<String>,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(formatter, ":{line}")?;
+        }
+        formatter.write_str(": warning: ")?;
+        if let Some(policy) = &self.policy {
+            write!(formatter, "policy {policy}: ")?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+/// Whether a directory of policies takes a file of this name for a policy.
+pub(crate) fn is_policy_file(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    !is_hidden(path) && matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+/// A file that is not read. Hidden ones that do not look like policies are other tools' business.
+pub(crate) fn ignored(path: &Path) -> Option<Warning> {
+    let name = path.file_name()?.to_string_lossy();
+    let message = if !is_hidden(path) {
+        "not read: its name does not end in .yaml, .yml or .json"
+    } else if name.contains(".yaml") || name.contains(".yml") || name.contains(".json") {
+        "not read: its name begins with a dot"
+    } else {
+        return None;
+    };
+    Some(Warning {
+        file: path.display().to_string(),
+        line: None,
+        policy: None,
+        message: message.to_owned(),
+    })
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// The lints of one policy; `floor` is what it demands.
+pub(crate) fn policy(file: &str, document: &PolicyDocument, floor: &Floor) -> Vec<Warning> {
+    let mut lints = Lints { file, document, floor, found: Vec::new() };
+    lints.demands();
+    lints.selects();
+    lints.names_other_controls();
+    lints.masks_that_an_admin_unmounts();
+    landlock::lint(&mut lints);
+    seccomp::lint(&mut lints);
+    lints.found
+}
+
+/// The lints of one policy, as they are found.
+struct Lints<'a> {
+    file: &'a str,
+    document: &'a PolicyDocument,
+    floor: &'a Floor,
+    found: Vec<Warning>,
+}
+
+impl Lints<'_> {
+    fn warn(&mut self, line: u64, message: impl Into<String>) {
+        self.found.push(Warning {
+            file: self.file.to_owned(),
+            line: Some(line),
+            policy: Some(self.document.metadata.value.name.clone()),
+            message: message.into(),
+        });
+    }
+
+    fn own_line(&self) -> u64 {
+        self.document.metadata.line
+    }
+
+    /// A control that demands nothing was meant to demand something.
+    fn demands(&mut self) {
+        let mut idle = Idle::default();
+        self.floor.visit(&mut idle);
+        if idle.demanding == 0 {
+            return self.warn(self.own_line(), "demands nothing: no control in it restricts anything");
+        }
+        for (field, line) in idle.fields {
+            self.warn(line, format!("{field} demands nothing as it stands; leave it out or fill it"));
+        }
+    }
+
+    fn selects(&mut self) {
+        let Some(selector) = &self.document.spec.selector else { return };
+        let Match { namespaces, pods, containers, images, container_types } = selector;
+        let lists = [
+            ("namespaces", namespaces),
+            ("pods", pods),
+            ("containers", containers),
+            ("images", images),
+        ];
+        let empty: Vec<&str> = lists
+            .into_iter()
+            .filter(|(_, list)| list.as_ref().is_some_and(Vec::is_empty))
+            .map(|(name, _)| name)
+            .chain(container_types.is_empty().then_some("containerTypes"))
+            .collect();
+        if !empty.is_empty() {
+            self.warn(
+                self.own_line(),
+                format!(
+                    "selects no container: spec.match.{} is empty, and an empty list matches nothing",
+                    empty.join(", spec.match.")
+                ),
+            );
+        } else if *container_types == [ContainerType::Sandbox].into() && containers.is_some() {
+            self.warn(
+                self.own_line(),
+                "selects no container: a pod's sandbox has no container name to match spec.match.containers",
+            );
+        }
+    }
+
+    /// An action or a leave for a control that this policy does not state says nothing.
+    fn names_other_controls(&mut self) {
+        let mut stated = Stated::default();
+        self.floor.visit(&mut stated);
+        let spec = &self.document.spec;
+        let actions = spec.actions.iter().flat_map(|at| {
+            at.value.keys().filter(|name| *name != "default").map(|name| (at.line, "actions", name))
+        });
+        let best_effort = spec
+            .best_effort
+            .iter()
+            .flat_map(|at| at.value.iter().map(|name| (at.line, "bestEffort", name)));
+        let idle: Vec<(u64, String)> = actions
+            .chain(best_effort)
+            .filter(|(_, _, name)| !stated.0.contains(&name.as_str()))
+            .map(|(line, field, name)| {
+                let message = format!(
+                    "spec.{field} names {name}, which this policy does not state; it says nothing of \
+                     what other policies state"
+                );
+                (line, message)
+            })
+            .collect();
+        for (line, message) in idle {
+            self.warn(line, message);
+        }
+    }
+
+    /// Masks and read-only paths are mounts: who may unmount has them away.
+    fn masks_that_an_admin_unmounts(&mut self) {
+        let spec = &self.document.spec;
+        let paths = [
+            ("maskedPaths", spec.masked_paths.as_ref().map(|at| (at.line, at.value.0.len()))),
+            ("readonlyPaths", spec.readonly_paths.as_ref().map(|at| (at.line, at.value.0.len()))),
+        ];
+        let Some((field, line)) = paths
+            .into_iter()
+            .find_map(|(field, paths)| paths.filter(|(_, len)| *len > 0).map(|(l, _)| (field, l)))
+        else {
+            return;
+        };
+        let allow = self.floor.capabilities.met().allow;
+        let admin = allow.is_some_and(|allow| {
+            allow.iter().map(Capability::to_string).any(|name| name == "SYS_ADMIN")
+        });
+        // A process in a Landlock domain with file rights cannot mount or unmount.
+        let confined = self.floor.landlock.met().layers.iter().any(|layer| layer.handled_fs != 0);
+        if admin && !confined && !seccomp::denies(self.floor, "umount2") {
+            self.warn(
+                line,
+                format!(
+                    "spec.{field} does not hold against SYS_ADMIN, which spec.capabilities allows: it \
+                     can unmount them; leave SYS_ADMIN out, or list mount, umount2 and their like \
+                     under spec.seccomp.denySyscalls"
+                ),
+            );
+        }
+    }
+}
+
+/// Counts the controls that demand something and keeps those that do not.
+#[derive(Default)]
+struct Idle {
+    demanding: usize,
+    fields: Vec<(String, u64)>,
+}
+
+impl Visitor for Idle {
+    fn control<R: Rule>(&mut self, bound: &Bound<R>) {
+        for clause in bound.clauses() {
+            if clause.rule == R::top() {
+                self.fields.push((clause.source.field.clone(), clause.source.line));
+            } else {
+                self.demanding += 1;
+            }
+        }
+    }
+}
+
+/// The controls that are stated.
+#[derive(Default)]
+struct Stated(Vec<&'static str>);
+
+impl Visitor for Stated {
+    fn control<R: Rule>(&mut self, bound: &Bound<R>) {
+        if !bound.is_empty() {
+            self.0.push(R::CONTROL);
+        }
+    }
+}

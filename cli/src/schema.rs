@@ -1,0 +1,36 @@
+//! `coaming schema`: the JSON Schema of the documents, for editors and CI.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use coaming_policy::document::{NodeConfiguration, PolicyDocument};
+use schemars::schema_for;
+
+use crate::error::CommandError;
+use crate::output::{self, Outcome};
+
+/// Print the JSON Schema of a document, for editors and continuous integration.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The document.
+    #[arg(value_enum, default_value_t)]
+    document: Document,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Document {
+    /// A policy, as in /etc/coaming/policy.d.
+    #[default]
+    Policy,
+    /// The node's configuration, /etc/coaming/config.yaml.
+    NodeConfiguration,
+}
+
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
+    let schema = match arguments.document {
+        Document::Policy => schema_for!(PolicyDocument),
+        Document::NodeConfiguration => schema_for!(NodeConfiguration),
+    };
+    output::json(&schema, out)?;
+    Ok(Outcome::Fine)
+}

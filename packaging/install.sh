@@ -1,0 +1,75 @@
+#!/bin/bash
+# Puts what `make build` made into place, or takes it away again. Both may be repeated.
+#
+#   packaging/install.sh install
+#   packaging/install.sh uninstall     leaves /etc/coaming
+#
+# $DESTDIR goes before every path. $TARGET is cargo's target folder, ./target by default.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+DESTDIR=${DESTDIR-}
+TARGET=${TARGET:-target}
+PROGRAMS=$DESTDIR/usr/libexec/coaming
+SHARED=$DESTDIR/usr/share/coaming
+CONFIG=$DESTDIR/etc/coaming
+STATE=/run/coaming/containers
+
+main() {
+    umask 022
+    case ${1-} in
+        install) install_all ;;
+        uninstall) uninstall_all ;;
+        *) die "say install or uninstall" ;;
+    esac
+}
+
+install_all() {
+    local release=$TARGET/release fixed=$TARGET/x86_64-unknown-linux-musl/release
+    # Before anything is touched: a half-new set would refuse containers.
+    local program
+    for program in "$release"/coaming{,-runc} "$fixed"/coaming-{init,hook}; do
+        [[ -x $program ]] || die "$program is missing: run \`make build\` first"
+    done
+    # The wrapper last: it is what calls the others.
+    place 755 "$fixed/coaming-init" "$PROGRAMS/coaming-init"
+    place 755 "$fixed/coaming-hook" "$PROGRAMS/coaming-hook"
+    place 755 "$release/coaming" "$DESTDIR/usr/bin/coaming"
+    place 755 "$release/coaming-runc" "$PROGRAMS/coaming-runc"
+    # The name that the wrapper is called by says which runtime stands behind it.
+    ln -sfn coaming-runc "$PROGRAMS/coaming-crun"
+
+    local file
+    for file in config.yaml containerd/config-v2.toml containerd/config-v3.toml kubernetes/runtimeclass.yaml examples/payments.yaml; do
+        place 644 "packaging/$file" "$SHARED/$file"
+    done
+    install -d -m 755 "$CONFIG" "$CONFIG/policy.d"
+    # What an administrator wrote is never overwritten.
+    [[ -e $CONFIG/config.yaml ]] || place 644 packaging/config.yaml "$CONFIG/config.yaml"
+}
+
+uninstall_all() {
+    # Their shims call the wrapper to stop and remove them, and their poststop hook is ours.
+    if [[ -z $DESTDIR && -n $(ls -A "$STATE" 2>/dev/null) ]]; then
+        die "containers that were started through coaming are still there ($STATE); remove them first"
+    fi
+    rm -f "$DESTDIR/usr/bin/coaming" "$PROGRAMS"/coaming-{runc,crun,init,hook}
+    rm -rf "$SHARED"
+    # A link that an administrator added keeps the folder.
+    [[ ! -d $PROGRAMS ]] || rmdir --ignore-fail-on-non-empty "$PROGRAMS"
+}
+
+# Beside it and renamed: a container that starts meanwhile finds the old file or the new one, and one
+# that runs keeps the launcher that it has mounted.
+place() {
+    local mode=$1 from=$2 to=$3
+    install -D -m "$mode" "$from" "$to.new"
+    mv -f "$to.new" "$to"
+}
+
+die() {
+    echo "packaging/install.sh: $*" >&2
+    exit 1
+}
+
+main "$@"
