@@ -63,21 +63,26 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
         findings.check_node();
     }
     for path in &arguments.paths {
-        let metadata = fs::metadata(path)
-            .map_err(|error| CommandError::Path { path: path.clone(), error })?;
+        let metadata = fs::metadata(path).map_err(|error| CommandError::Path {
+            path: path.clone(),
+            error,
+        })?;
         if metadata.is_dir() {
             findings.check_directory(path);
         } else {
-            findings.take(Directory::of_file(path));
+            findings.check_file(path);
         }
     }
     match arguments.output {
         Format::Text => findings.show(out)?,
         Format::Json => output::json(&findings, out)?,
     }
-    let failed =
-        !findings.errors.is_empty() || arguments.strict && !findings.warnings.is_empty();
-    Ok(if failed { Outcome::Findings } else { Outcome::Fine })
+    let failed = !findings.errors.is_empty() || arguments.strict && !findings.warnings.is_empty();
+    Ok(if failed {
+        Outcome::Findings
+    } else {
+        Outcome::Fine
+    })
 }
 
 impl Findings {
@@ -105,28 +110,52 @@ impl Findings {
 
     fn check_directory(&mut self, directory: &Path) {
         let error = match read_directory(directory) {
-            Ok(read) => return self.take(Ok(read)),
+            Ok(read) => {
+                let files = policy_files(directory);
+                return self.take(&read, &files);
+            }
             Err(error) => Fault::of(error),
         };
         // A node stops at the first error; whoever mends a directory wants them all.
         let found = self.errors.len();
         for file in policy_files(directory) {
-            self.take(Directory::of_file(&file));
+            self.check_file(&file);
         }
-        let known = self.errors.iter().skip(found).any(|other| other.text == error.text);
+        let known = self
+            .errors
+            .iter()
+            .skip(found)
+            .any(|other| other.text == error.text);
         if !known {
             self.errors.push(error);
         }
     }
 
-    fn take(&mut self, read: Result<Directory, DocumentError>) {
-        let read = match read {
-            Ok(read) => read,
-            Err(error) => return self.errors.push(Fault::of(error)),
+    fn check_file(&mut self, file: &Path) {
+        match Directory::of_file(file) {
+            Ok(read) => self.take(&read, &[file.to_owned()]),
+            Err(error) => self.errors.push(Fault::of(error)),
+        }
+    }
+
+    fn take(&mut self, read: &Directory, files: &[PathBuf]) {
+        let holds_none = |path: &&PathBuf| {
+            let name = path.display().to_string();
+            !read.names().any(|(_, file)| file == name)
         };
-        self.warnings.extend(read.ignored.iter().filter_map(|path| lint::ignored(path)));
+        self.warnings.extend(
+            files
+                .iter()
+                .filter(holds_none)
+                .map(|path| lint::empty(path)),
+        );
+        self.warnings
+            .extend(read.ignored.iter().filter_map(|path| lint::ignored(path)));
         for ((name, file), (document, floor)) in read.names().zip(read.floors()) {
-            self.policies.push(Policy { name: name.to_owned(), file: file.to_owned() });
+            self.policies.push(Policy {
+                name: name.to_owned(),
+                file: file.to_owned(),
+            });
             self.warnings.extend(lint::policy(file, document, floor));
         }
     }
@@ -155,15 +184,32 @@ impl Fault {
     fn of(error: DocumentError) -> Fault {
         let text = error.to_string();
         match error {
-            DocumentError::Invalid { file, line, column, message } => {
-                Fault { file, line: Some(line), column: Some(column), message, text }
-            }
-            DocumentError::Untrusted { path, problem } => {
-                Fault { file: path, line: None, column: None, message: problem, text }
-            }
-            DocumentError::Io { path, .. } => {
-                Fault { file: path, line: None, column: None, message: text.clone(), text }
-            }
+            DocumentError::Invalid {
+                file,
+                line,
+                column,
+                message,
+            } => Fault {
+                file,
+                line: Some(line),
+                column: Some(column),
+                message,
+                text,
+            },
+            DocumentError::Untrusted { path, problem } => Fault {
+                file: path,
+                line: None,
+                column: None,
+                message: problem,
+                text,
+            },
+            DocumentError::Io { path, .. } => Fault {
+                file: path,
+                line: None,
+                column: None,
+                message: text.clone(),
+                text,
+            },
         }
     }
 }

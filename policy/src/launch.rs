@@ -153,13 +153,13 @@ fn has_dev_tmpfs(spec: &Value) -> bool {
 /// `directory` is the host folder that holds the plan and an empty file `init`; `binary` is the
 /// launcher on the host.
 pub fn install(spec: &mut Value, directory: &str, binary: &str, plan: &str) {
-    let bind = |source: &str, destination: &str| {
-        json!({"destination": destination, "type": "bind", "source": source,
-               "options": ["bind", "ro", "nosuid", "nodev"]})
+    let bind = |source: &str, destination: &str, options: &[&str]| {
+        json!({"destination": destination, "type": "bind", "source": source, "options": options})
     };
     let mut mounts: Vec<Value> = view::items(spec, "mounts").to_vec();
-    mounts.push(bind(directory, PLACE));
-    mounts.push(bind(binary, LAUNCHER));
+    // noexec: /run is so on Debian, and in a user namespace the flag is locked (mount_namespaces(7)).
+    mounts.push(bind(directory, PLACE, &["bind", "ro", "nosuid", "nodev", "noexec"]));
+    mounts.push(bind(binary, LAUNCHER, &["bind", "ro", "nosuid", "nodev"]));
     Edit::Set("mounts".to_owned(), Value::Array(mounts)).apply(spec);
     wrap_arguments(spec, "process.args", plan);
 }

@@ -13,11 +13,7 @@ use crate::error::CommandError;
 /// The largest record read, in bytes; the writer's own limit.
 const MAX_RECORD: u64 = 8 * 1024 * 1024;
 
-pub(super) fn explain(
-    id: &str,
-    root: Option<&Path>,
-    state: &Path,
-) -> Result<Report, CommandError> {
+pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Report, CommandError> {
     let record = find(id, root, &state.join("containers"))?;
     let created = record.created();
     let kernel = KernelView::of(&record);
@@ -41,7 +37,10 @@ pub(super) fn explain(
 
 /// The one record of this id, or, where none has it, of an id that begins so.
 fn find(id: &str, root: Option<&Path>, records: &Path) -> Result<Record, CommandError> {
-    let failed = |error| CommandError::Records { path: records.to_owned(), error };
+    let failed = |error| CommandError::Records {
+        path: records.to_owned(),
+        error,
+    };
     let entries = match fs::read_dir(records) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -92,5 +91,9 @@ fn read(file: &PathBuf) -> std::io::Result<Record> {
 }
 
 fn none(id: &str, records: &Path, unreadable: Vec<String>) -> CommandError {
-    CommandError::NoSuchContainer { id: id.to_owned(), records: records.to_owned(), unreadable }
+    CommandError::NoSuchContainer {
+        id: id.to_owned(),
+        records: records.to_owned(),
+        unreadable,
+    }
 }

@@ -80,7 +80,9 @@ impl KernelView {
         };
         let pid = init.pid;
         if !init.runs() {
-            return KernelView::Unknown { why: format!("its first process, {pid}, has ended") };
+            return KernelView::Unknown {
+                why: format!("its first process, {pid}, has ended"),
+            };
         }
         // runc and crun: the FIFO is there until `start` opens it.
         if folder.join("exec.fifo").exists() {
@@ -89,25 +91,32 @@ impl KernelView {
         let seen = match see(pid) {
             Ok(seen) => seen,
             Err(error) => {
-                return KernelView::Unknown { why: format!("/proc/{pid} cannot be read: {error}") };
+                return KernelView::Unknown {
+                    why: format!("/proc/{pid} cannot be read: {error}"),
+                };
             }
         };
-        let mut verify =
-            Verify { seen: &seen, node: &host::examine(&Value::Null), controls: Vec::new() };
+        let mut verify = Verify {
+            seen: &seen,
+            node: &host::examine(&Value::Null),
+            controls: Vec::new(),
+        };
         record.floor.visit(&mut verify);
         let controls = verify.controls;
         // Another process may have been given the pid while it was looked at.
         if !init.runs() {
-            return KernelView::Unknown { why: format!("its first process, {pid}, has ended") };
+            return KernelView::Unknown {
+                why: format!("its first process, {pid}, has ended"),
+            };
         }
         KernelView::Running { pid, controls }
     }
 
     pub(super) fn is_wider(&self) -> bool {
         match self {
-            KernelView::Running { controls, .. } => {
-                controls.iter().any(|control| control.outcome == Outcome::Mismatch)
-            }
+            KernelView::Running { controls, .. } => controls
+                .iter()
+                .any(|control| control.outcome == Outcome::Mismatch),
             KernelView::Created { .. } | KernelView::Unknown { .. } => false,
         }
     }
@@ -131,14 +140,23 @@ impl Init {
             Some(state) => (state, "init_process_pid", "init_process_start"),
             None => (json("status")?, "pid", "process-start-time"),
         };
-        let pid = u32::try_from(state.get(pid)?.as_u64()?).ok().filter(|pid| *pid > 0)?;
-        Some(Init { pid, start: state.get(start).and_then(Value::as_u64) })
+        let pid = u32::try_from(state.get(pid)?.as_u64()?)
+            .ok()
+            .filter(|pid| *pid > 0)?;
+        Some(Init {
+            pid,
+            start: state.get(start).and_then(Value::as_u64),
+        })
     }
 
     fn runs(&self) -> bool {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else { return false };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
+            return false;
+        };
         // The second field is a name in parentheses, which may hold anything; the third is the state.
-        let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+        let Some((_, rest)) = stat.rsplit_once(") ") else {
+            return false;
+        };
         let mut fields = rest.split(' ');
         let zombie = matches!(fields.next(), Some("Z" | "X"));
         let start = fields.nth(18).and_then(|start| start.parse().ok());
@@ -153,7 +171,9 @@ fn see(pid: u32) -> std::io::Result<Seen> {
     seen.read_limits(&read("limits")?);
     seen.read_mountinfo(&read("mountinfo")?);
     // Absent, or EINVAL, where no security module has labels (proc_pid_attr(5)).
-    seen.label = read("attr/apparmor/current").or_else(|_| read("attr/current")).ok();
+    seen.label = read("attr/apparmor/current")
+        .or_else(|_| read("attr/current"))
+        .ok();
     for (name, file) in NAMESPACES {
         let identity = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/{file}"));
         let theirs = match identity(&pid.to_string()) {
@@ -195,7 +215,11 @@ impl Visitor for Verify<'_> {
             true if NOT_TOLD.contains(&R::CONTROL) => Outcome::NotTold,
             true => Outcome::Held,
         };
-        self.controls.push(Held { control: R::CONTROL, outcome, mismatches });
+        self.controls.push(Held {
+            control: R::CONTROL,
+            outcome,
+            mismatches,
+        });
     }
 }
 
@@ -208,7 +232,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pid = std::process::id();
         let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let start: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+        let start: u64 = stat
+            .rsplit_once(") ")
+            .unwrap()
+            .1
+            .split(' ')
+            .nth(19)
+            .unwrap()
+            .parse()
+            .unwrap();
         let status = |start: u64| format!(r#"{{"pid": {pid}, "process-start-time": {start}}}"#);
         fs::write(folder.path().join("status"), status(start)).unwrap();
         assert!(Init::read(folder.path()).unwrap().runs());

@@ -36,7 +36,12 @@ pub(crate) struct Arguments {
     container: Option<String>,
     /// The name under which the wrapper would be called for the bundle; it chooses the runtime and the
     /// built-in floor.
-    #[arg(long, value_name = "NAME", default_value = "coaming-runc", conflicts_with = "container")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "coaming-runc",
+        conflicts_with = "container"
+    )]
     runtime: String,
     /// Policies to take in place of the node's: a file or a directory, beneath them the floor of --floor.
     #[arg(long, value_name = "PATH", conflicts_with = "container")]
@@ -99,9 +104,7 @@ enum Decision {
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
     let report = match (&arguments.bundle, &arguments.container) {
         (Some(path), _) => bundle::explain(path, arguments)?,
-        (None, Some(id)) => {
-            container::explain(id, arguments.root.as_deref(), &arguments.state)?
-        }
+        (None, Some(id)) => container::explain(id, arguments.root.as_deref(), &arguments.state)?,
         // The group is required.
         (None, None) => return Ok(Outcome::Findings),
     };

@@ -17,9 +17,18 @@ pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandEr
     show_subject(report, out)?;
     writeln!(out)?;
     show_decision(report, out)?;
-    list(out, "Degraded, by leave of bestEffort", report.degraded.iter().map(|degraded| {
-        format!("{}: {} ({})", degraded.control, degraded.lost, origin(&degraded.policy))
-    }))?;
+    list(
+        out,
+        "Degraded, by leave of bestEffort",
+        report.degraded.iter().map(|degraded| {
+            format!(
+                "{}: {} ({})",
+                degraded.control,
+                degraded.lost,
+                origin(&degraded.policy)
+            )
+        }),
+    )?;
     list(out, "Notes", report.notes.iter().cloned())?;
     list(out, "Policies in force", report.policies.iter().map(policy))?;
     if let Some(kernel) = &report.kernel {
@@ -41,7 +50,10 @@ fn show_subject(report: &Report, out: &mut dyn Write) -> Result<(), CommandError
     let value = |fact: &Option<Fact>| fact.as_ref().map(|fact| fact.value.clone());
     let lines = [
         ("created", report.created.clone()),
-        ("bundle", report.created.is_some().then(|| report.bundle.clone())),
+        (
+            "bundle",
+            report.created.is_some().then(|| report.bundle.clone()),
+        ),
         ("runtime", report.runtime.clone()),
         ("type", kind),
         ("namespace", value(&facts.namespace)),
@@ -59,19 +71,37 @@ fn show_subject(report: &Report, out: &mut dyn Write) -> Result<(), CommandError
 
 fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
     if report.verdict == Decision::Refused {
-        writeln!(out, "Refused, for {}:", count(report.reasons.len(), "reason", "reasons"))?;
+        writeln!(
+            out,
+            "Refused, for {}:",
+            count(report.reasons.len(), "reason", "reasons")
+        )?;
         for reason in &report.reasons {
             writeln!(out, "  {reason}")?;
         }
         return Ok(());
     }
-    let tense = if report.created.is_some() { "Started" } else { "Would start" };
-    let launcher = if report.launcher { ", behind the launcher" } else { "" };
+    let tense = if report.created.is_some() {
+        "Started"
+    } else {
+        "Would start"
+    };
+    let launcher = if report.launcher {
+        ", behind the launcher"
+    } else {
+        ""
+    };
     if report.changes.is_empty() {
-        return Ok(writeln!(out, "{tense} as asked{launcher}; it asked for no more than is allowed.")?);
+        return Ok(writeln!(
+            out,
+            "{tense} as asked{launcher}; it asked for no more than is allowed."
+        )?);
     }
     let changes = count(report.changes.len(), "field", "fields");
-    writeln!(out, "{tense} with {changes} brought within policy{launcher}:")?;
+    writeln!(
+        out,
+        "{tense} with {changes} brought within policy{launcher}:"
+    )?;
     writeln!(out)?;
     let head = ["FIELD", "ASKED", "ENFORCED", "POLICY"].map(str::to_owned);
     let rows = report.changes.iter().map(|change| {
@@ -79,7 +109,12 @@ fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandErro
             change.field.clone(),
             shown(&change.asked),
             shown(&change.enforced),
-            change.policies.iter().map(origin).collect::<Vec<_>>().join(", "),
+            change
+                .policies
+                .iter()
+                .map(origin)
+                .collect::<Vec<_>>()
+                .join(", "),
         ]
     });
     table(out, std::iter::once(head).chain(rows).collect())
@@ -152,8 +187,16 @@ fn policy(policy: &Policy) -> String {
         .clauses
         .iter()
         .map(|clause| {
-            let refuse = if clause.action == Action::Refuse { " (refuse)" } else { "" };
-            let effort = if clause.best_effort { " (best effort)" } else { "" };
+            let refuse = if clause.action == Action::Refuse {
+                " (refuse)"
+            } else {
+                ""
+            };
+            let effort = if clause.best_effort {
+                " (best effort)"
+            } else {
+                ""
+            };
             format!("{}{refuse}{effort}", clause.control)
         })
         .collect();
@@ -173,18 +216,29 @@ fn show_kernel(kernel: &KernelView, out: &mut dyn Write) -> Result<(), CommandEr
             )?);
         }
         KernelView::Running { pid, controls } => {
-            writeln!(out, "The kernel's view of process {pid}, held against the floor:")?;
+            writeln!(
+                out,
+                "The kernel's view of process {pid}, held against the floor:"
+            )?;
             controls
         }
     };
-    for Held { control, outcome, mismatches } in controls {
+    for Held {
+        control,
+        outcome,
+        mismatches,
+    } in controls
+    {
         match outcome {
             Outcome::Held => writeln!(out, "  held      {control}")?,
             Outcome::NotTold => {}
             Outcome::Mismatch => {
                 for found in mismatches {
                     let (what, is, allowed) = (&found.what, &found.found, &found.allowed);
-                    writeln!(out, "  MISMATCH  {control}: {what} is {is}, allowed is {allowed}")?;
+                    writeln!(
+                        out,
+                        "  MISMATCH  {control}: {what} is {is}, allowed is {allowed}"
+                    )?;
                 }
             }
         }

@@ -14,9 +14,15 @@ const LOADER_FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
 pub(super) fn lint(lints: &mut Lints<'_>) {
     let document = lints.document;
-    let Some(at) = &document.spec.landlock else { return };
+    let Some(at) = &document.spec.landlock else {
+        return;
+    };
     let (line, rules) = (at.line, &at.value);
-    let types = document.spec.selector.as_ref().map(|Match { container_types, .. }| container_types);
+    let types = document.spec.selector.as_ref().map(
+        |Match {
+             container_types, ..
+         }| container_types,
+    );
     if types.is_some_and(|types| types.contains(&ContainerType::Sandbox)) {
         lints.warn(
             line,
@@ -38,7 +44,9 @@ pub(super) fn lint(lints: &mut Lints<'_>) {
 }
 
 fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
-    let Some(execute) = &rules.execute else { return };
+    let Some(execute) = &rules.execute else {
+        return;
+    };
     if execute.is_empty() && rules.rights.is_empty() {
         return lints.warn(
             line,
@@ -46,7 +54,9 @@ fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
         );
     }
     let loader = LOADER_FOLDERS.iter().any(|folder| covers(execute, folder))
-        || execute.iter().any(|path| is_below(&path.0, &LOADER_FOLDERS));
+        || execute
+            .iter()
+            .any(|path| is_below(&path.0, &LOADER_FOLDERS));
     if !loader && !execute.is_empty() {
         lints.warn(
             line,
@@ -56,8 +66,11 @@ fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
     }
     // landlock_add_rule(2): opening a file to execute it asks for READ_FILE besides EXECUTE.
     if let Some(read) = &rules.read {
-        let unreadable: Vec<&str> =
-            execute.iter().map(|path| path.0.as_str()).filter(|path| !covers(read, path)).collect();
+        let unreadable: Vec<&str> = execute
+            .iter()
+            .map(|path| path.0.as_str())
+            .filter(|path| !covers(read, path))
+            .collect();
         if !unreadable.is_empty() && rules.rights.is_empty() {
             lints.warn(
                 line,

@@ -1,0 +1,298 @@
+//! `coaming check`: what is wrong, where, and what was probably meant.
+
+use serde_json::Value;
+use tempfile::tempdir;
+
+use super::{coaming, policy, write};
+
+/// The first line that `check` prints for a policy with this spec, without the file.
+fn finding(spec: &str) -> String {
+    let folder = tempdir().unwrap();
+    let file = write(folder.path(), "p.yaml", &policy(spec));
+    let said = coaming(&["check", &file]);
+    let line = said.out.lines().next().unwrap_or_default().to_owned();
+    line.strip_prefix(&format!("{file}:"))
+        .unwrap_or(&line)
+        .to_owned()
+}
+
+#[test]
+fn errors_have_a_place_and_a_suggestion() {
+    for (spec, place, message) in [
+        (
+            "  capabilites: {}",
+            "5:3: ",
+            r#"unknown field "capabilites"; did you mean "capabilities"?"#,
+        ),
+        (
+            "  capabilities:\n    alow: []",
+            "6:5: ",
+            r#"unknown field "alow"; did you mean "allow"?"#,
+        ),
+        (
+            "  privileged: false\n  privileged: true",
+            "6:3: ",
+            r#"duplicate field "privileged"; "#,
+        ),
+        (
+            "  capabilities:\n    allow: KILL",
+            "6:12: ",
+            "expected a list",
+        ),
+        ("  capabilities: [KILL]", "5:17: ", "expected a mapping"),
+        ("  noNewPrivileges: 3", "5:20: ", "expected true or false"),
+        (
+            "  landlock:\n    bind: [80, http]",
+            "6:16: ",
+            "expected a whole number from 0 to 65535",
+        ),
+        (
+            "  landlock:\n    bind: [80, 65536]",
+            "6:16: ",
+            "expected a whole number from 0 to 65535",
+        ),
+        (
+            "  capabilities:\n    allow: [KILL, NET_ADMN]",
+            "6:19: ",
+            r#"unknown capability "NET_ADMN"; did you mean "NET_ADMIN"?"#,
+        ),
+        (
+            "  landlock:\n    rights:\n      - {path: /tmp, access: [READ_FIL]}",
+            "7:31: ",
+            r#"unknown Landlock right "READ_FIL"; did you mean "READ_FILE"?"#,
+        ),
+        (
+            "  landlock:\n    scopes: [signals]",
+            "6:14: ",
+            r#"unknown value "signals"; did you mean "signal"? (known: abstractUnixSocket, signal)"#,
+        ),
+        (
+            "  seccomp: {denySyscalls: [keyctrl]}",
+            "5:",
+            r#"unknown syscall "keyctrl""#,
+        ),
+        ("  seccomp: {denySyscalls: [keyctrl]}", "5:", "keyctl"),
+        (
+            "  seccomp: {denySocketFamilies: [AF_AGL]}",
+            "5:",
+            r#"did you mean "AF_ALG"?"#,
+        ),
+        (
+            "  seccomp: {architectures: [SCMP_ARCH_X68]}",
+            "5:",
+            "unknown architecture",
+        ),
+        (
+            "  actions: {capabilites: refuse}",
+            "5:",
+            r#"did you mean "capabilities"?"#,
+        ),
+        (
+            "  actions: {capabilities: refse}",
+            "5:27: ",
+            r#"did you mean "refuse"?"#,
+        ),
+        (
+            "  bestEffort: [landlok]",
+            "5:",
+            r#"did you mean "landlock"?"#,
+        ),
+    ] {
+        let found = finding(spec);
+        assert!(found.starts_with(place), "{spec}: {found}");
+        assert!(found.contains(message), "{spec}: {found}");
+        // The place is given in front, once.
+        assert!(!found.contains(" line "), "{found}");
+    }
+}
+
+#[test]
+fn every_file_of_a_directory_is_checked_and_the_exit_code_says_so() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), "a.yaml", &policy("  privilegd: false"));
+    write(
+        folder.path(),
+        "b.json",
+        r#"{"apiVersion": "coaming.dev/v1alpha1", "kind": "Polcy"}"#,
+    );
+    write(folder.path(), "c.yaml", &policy("  privileged: false"));
+    let directory = folder.path().display().to_string();
+    let said = coaming(&["check", &directory]);
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(
+        said.out.contains("a.yaml:5:3: ") && said.out.contains("b.json:1:"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.ends_with("1 policy, 2 errors\n"), "{}", said.out);
+
+    let said = coaming(&["check", "--output", "json", &directory]);
+    let json: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (said.code, &json["errors"][0]["line"]),
+        (Some(1), &Value::from(5))
+    );
+    assert_eq!(json["policies"][0]["name"], "x");
+}
+
+#[test]
+fn two_policies_of_one_name_are_an_error_of_the_directory() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), "a.yaml", &policy("  privileged: false"));
+    write(folder.path(), "b.yaml", &policy("  privileged: false"));
+    let said = coaming(&["check", &folder.path().display().to_string()]);
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.out.contains("b.yaml:3:") && said.out.contains("already"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn what_is_fine_is_said_to_be() {
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../packaging/examples/policy.d"
+    );
+    let said = coaming(&["check", "--strict", example]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "1 policy, no errors\n")
+    );
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_told_from_findings() {
+    let said = coaming(&["check", "/nonexistent/policy.yaml"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.err.contains("/nonexistent/policy.yaml"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn what_is_legal_and_rarely_meant_is_a_warning() {
+    let landlock = |rules: &str| format!("  landlock: {{{rules}}}");
+    for (spec, message) in [
+        ("  match: {}".to_owned(), "demands nothing: no control"),
+        (
+            "  privileged: true".to_owned(),
+            "demands nothing: no control",
+        ),
+        (
+            "  privileged: false\n  noNewPrivileges: false".to_owned(),
+            "spec.noNewPrivileges demands nothing as it stands",
+        ),
+        (
+            "  match: {images: []}\n  privileged: false".to_owned(),
+            "spec.match.images is empty",
+        ),
+        (
+            "  privileged: false\n  bestEffort: [landlock]".to_owned(),
+            "bestEffort names landlock",
+        ),
+        (
+            "  privileged: false\n  actions: {devices: refuse}".to_owned(),
+            "actions names devices",
+        ),
+        (landlock("execute: []"), "nothing can be executed"),
+        (
+            landlock("execute: [/usr/bin]"),
+            "no folder of the dynamic loader",
+        ),
+        (
+            landlock("execute: [/lib, /app], read: [/lib, /dev]"),
+            "lists /app, not below any path",
+        ),
+        (
+            landlock("write: [/tmp]"),
+            "landlock.write has neither /dev nor /dev/null",
+        ),
+        (
+            format!(
+                "  match: {{containerTypes: [sandbox]}}\n{}",
+                landlock("bind: [80]")
+            ),
+            "applies to the pod's sandbox too",
+        ),
+        (
+            "  seccomp: {denySyscalls: [execve]}".to_owned(),
+            "denies execve",
+        ),
+        (
+            "  seccomp: {denySyscalls: [acct]}\n  capabilities: {allow: [SYS_PACCT]}".to_owned(),
+            "allows SYS_PACCT, and spec.seccomp denies every call",
+        ),
+        (
+            "  maskedPaths: [/proc/kcore]\n  capabilities: {allow: [SYS_ADMIN]}".to_owned(),
+            "spec.maskedPaths does not hold against SYS_ADMIN",
+        ),
+    ] {
+        let folder = tempdir().unwrap();
+        let file = write(folder.path(), "p.yaml", &policy(&spec));
+        let said = coaming(&["check", &file]);
+        assert_eq!(said.code, Some(0), "{spec}: {}", said.out);
+        let warning = said.out.lines().find(|line| line.contains(message));
+        let warning = warning.unwrap_or_else(|| panic!("{spec}: {}", said.out));
+        assert!(warning.starts_with(&format!("{file}:")) && warning.contains(": warning: "));
+        assert_eq!(
+            coaming(&["check", "--strict", &file]).code,
+            Some(1),
+            "{spec}"
+        );
+    }
+}
+
+#[test]
+fn what_is_sound_gets_no_warning() {
+    for spec in [
+        "  privileged: false",
+        "  landlock: {execute: [/], read: [/], write: [/dev, /tmp]}",
+        "  landlock: {execute: [/app, /lib64/ld-linux-x86-64.so.2]}",
+        "  maskedPaths: [/proc/kcore]\n  capabilities: {allow: [KILL]}",
+        "  maskedPaths: [/proc/kcore]\n  capabilities: {allow: [SYS_ADMIN]}\n  seccomp: {denySyscalls: [mount, umount2]}",
+        "  seccomp: {floor: runtime-default}\n  capabilities: {allow: [SYS_CHROOT, BPF]}",
+    ] {
+        let folder = tempdir().unwrap();
+        let file = write(folder.path(), "p.yaml", &policy(spec));
+        assert_eq!(
+            coaming(&["check", &file]).out,
+            "1 policy, no errors\n",
+            "{spec}"
+        );
+    }
+}
+
+#[test]
+fn files_that_are_not_read_are_named() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), "a.yaml", &policy("  privileged: false"));
+    write(folder.path(), "empty.yaml", "# nothing yet\n");
+    for name in ["b.yaml.disabled", ".c.yaml", ".gitkeep"] {
+        write(folder.path(), name, "");
+    }
+    let said = coaming(&["check", &folder.path().display().to_string()]);
+    assert!(
+        said.out.contains("b.yaml.disabled: warning: not read"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains(".c.yaml: warning: not read"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("empty.yaml: warning: holds no policy"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.ends_with("1 policy, no errors, 3 warnings\n"),
+        "{}",
+        said.out
+    );
+}
