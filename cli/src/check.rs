@@ -63,10 +63,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
         findings.check_node();
     }
     for path in &arguments.paths {
-        let metadata = fs::metadata(path).map_err(|error| CommandError::Path {
-            path: path.clone(),
-            error,
-        })?;
+        let metadata =
+            fs::metadata(path).map_err(|error| CommandError::Path { path: path.clone(), error })?;
         if metadata.is_dir() {
             findings.check_directory(path);
         } else {
@@ -78,11 +76,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
         Format::Json => output::json(&findings, out)?,
     }
     let failed = !findings.errors.is_empty() || arguments.strict && !findings.warnings.is_empty();
-    Ok(if failed {
-        Outcome::Findings
-    } else {
-        Outcome::Fine
-    })
+    Ok(if failed { Outcome::Findings } else { Outcome::Fine })
 }
 
 impl Findings {
@@ -121,11 +115,7 @@ impl Findings {
         for file in policy_files(directory) {
             self.check_file(&file);
         }
-        let known = self
-            .errors
-            .iter()
-            .skip(found)
-            .any(|other| other.text == error.text);
+        let known = self.errors.iter().skip(found).any(|other| other.text == error.text);
         if !known {
             self.errors.push(error);
         }
@@ -143,19 +133,10 @@ impl Findings {
             let name = path.display().to_string();
             !read.names().any(|(_, file)| file == name)
         };
-        self.warnings.extend(
-            files
-                .iter()
-                .filter(holds_none)
-                .map(|path| lint::empty(path)),
-        );
-        self.warnings
-            .extend(read.ignored.iter().filter_map(|path| lint::ignored(path)));
+        self.warnings.extend(files.iter().filter(holds_none).map(|path| lint::empty(path)));
+        self.warnings.extend(read.ignored.iter().filter_map(|path| lint::ignored(path)));
         for ((name, file), (document, floor)) in read.names().zip(read.floors()) {
-            self.policies.push(Policy {
-                name: name.to_owned(),
-                file: file.to_owned(),
-            });
+            self.policies.push(Policy { name: name.to_owned(), file: file.to_owned() });
             self.warnings.extend(lint::policy(file, document, floor));
         }
     }
@@ -184,32 +165,15 @@ impl Fault {
     fn of(error: DocumentError) -> Fault {
         let text = error.to_string();
         match error {
-            DocumentError::Invalid {
-                file,
-                line,
-                column,
-                message,
-            } => Fault {
-                file,
-                line: Some(line),
-                column: Some(column),
-                message,
-                text,
-            },
-            DocumentError::Untrusted { path, problem } => Fault {
-                file: path,
-                line: None,
-                column: None,
-                message: problem,
-                text,
-            },
-            DocumentError::Io { path, .. } => Fault {
-                file: path,
-                line: None,
-                column: None,
-                message: text.clone(),
-                text,
-            },
+            DocumentError::Invalid { file, line, column, message } => {
+                Fault { file, line: Some(line), column: Some(column), message, text }
+            }
+            DocumentError::Untrusted { path, problem } => {
+                Fault { file: path, line: None, column: None, message: problem, text }
+            }
+            DocumentError::Io { path, .. } => {
+                Fault { file: path, line: None, column: None, message: text.clone(), text }
+            }
         }
     }
 }

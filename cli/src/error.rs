@@ -44,11 +44,7 @@ pub(crate) enum CommandError {
         "no container {id:?} in {}: it was not created through coaming, or is gone{}",
         .records.display(), not_searched(.unreadable)
     )]
-    NoSuchContainer {
-        id: String,
-        records: PathBuf,
-        unreadable: Vec<String>,
-    },
+    NoSuchContainer { id: String, records: PathBuf, unreadable: Vec<String> },
     /// Several records have it.
     #[error("{id:?} names several containers; choose with --root or the full id:\n{}", .found.join("\n"))]
     Ambiguous { id: String, found: Vec<String> },
@@ -65,9 +61,6 @@ fn not_searched(files: &[String]) -> String {
     if files.is_empty() {
         String::new()
     } else {
-        format!(
-            " (not understood, and so not searched: {})",
-            files.join(", ")
-        )
+        format!(" (not understood, and so not searched: {})", files.join(", "))
     }
 }

@@ -166,8 +166,10 @@ impl Visitor for Pass<'_> {
         let mut edits = Vec::new();
         if !findings.is_empty() {
             // Only now is it asked who demanded what: most requests are within most rules.
-            let each: Vec<Vec<Finding>> =
-                clauses.iter().map(|clause| clause.rule.tighten(&asked)).collect();
+            let each: Vec<Vec<Finding>> = match clauses.as_slice() {
+                [_] => vec![findings.clone()],
+                clauses => clauses.iter().map(|clause| clause.rule.tighten(&asked)).collect(),
+            };
             for (clause, alone) in clauses.iter().zip(&each) {
                 for finding in alone {
                     if clause.action == Action::Refuse || finding.remedy.is_none() {

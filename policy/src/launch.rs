@@ -113,8 +113,8 @@ pub(crate) fn plan(
 }
 
 /// Denies what carries TCP past Landlock's checks of bind and connect (measured on Linux 6.18): MPTCP
-/// sockets (IPPROTO_MPTCP, 262), SMC sockets (AF_SMC, 43), which fall back to TCP, and data sent with
-/// MSG_FASTOPEN, which connects. A filter of its own: met with a profile that allows `socket` by its
+/// sockets (IPPROTO_MPTCP, 262), SMC sockets (AF_SMC, 43), which fall back to TCP, data sent with
+/// MSG_FASTOPEN, which connects, and io_uring, which does all of these without the calls. A filter of its own: met with a profile that allows `socket` by its
 /// family, the conditions on two arguments would multiply.
 fn tcp_beside_landlock() -> Result<Profile, SeccompError> {
     let masked = |names: &[&str], index: u32, mask: u64, value: u64| {
@@ -129,6 +129,8 @@ fn tcp_beside_landlock() -> Result<Profile, SeccompError> {
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": architectures,
         "syscalls": [
+            {"names": ["io_uring_enter", "io_uring_register", "io_uring_setup"],
+             "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EPERM},
             masked(&["socket"], 0, INT, 43),
             masked(&["socket"], 2, INT, 262),
             masked(&["sendto", "sendmmsg"], 3, MSG_FASTOPEN, MSG_FASTOPEN),
@@ -202,6 +204,7 @@ mod tests {
         assert!(socket([2, 1, 262, 0, 0, 0]) && socket([10, 1, 262, 0, 0, 0]));
         assert!(socket([43, 1, 0, 0, 0, 0]) && !socket([2, 1, 0, 0, 0, 0]));
         let send = |flags| after.eval(Arch::native(), "sendto", [3, 0, 0, flags, 0, 0]).is_refusal();
+        assert!(after.always("io_uring_setup").is_some_and(|action| action.is_refusal()));
         assert!(send(0x2000_0000) && send(0x2000_4000) && !send(0x4000));
     }
 }

@@ -49,6 +49,11 @@ impl Node {
         Ok(Node { configuration, name: name.to_owned() })
     }
 
+    /// All defaults, for what passes without any policy.
+    pub fn default_for(name: &str) -> Node {
+        Node { configuration: NodeConfiguration::default(), name: name.to_owned() }
+    }
+
     /// The real runtime behind this name, if there is one.
     pub fn runtime(&self) -> Option<PathBuf> {
         if let Some(runtime) = self.configuration.runtimes.get(&self.name) {

@@ -5,13 +5,13 @@
 
 use std::ffi::OsString;
 use std::io::stderr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use coaming_shim::argv::{Global, Invocation};
-use coaming_shim::config::Node;
-use coaming_shim::gate::Gate;
+use coaming_shim::config::{CONFIG_FILE, Node};
+use coaming_shim::gate::{self, Gate};
 use coaming_shim::handoff::Runtime;
 use coaming_shim::refusal_log;
 
@@ -34,15 +34,14 @@ fn hand_off(program: &OsString, arguments: &[OsString]) -> String {
         Ok(invocation) => invocation,
         Err(error) => return error.to_string(),
     };
-    let node = match Node::load(&name) {
-        Ok(node) => node,
-        Err(error) => return format!("coaming cannot read its configuration: {error}"),
-    };
-    let Some(path) = node.runtime() else {
-        return format!(
-            "coaming has no runtime for the name {name:?}; name one under runtimes in {}",
-            coaming_shim::config::CONFIG_FILE
-        );
+    let (node, path) = match configured(&name) {
+        Ok(configured) => configured,
+        // Nothing starts without configuration; what runs can still be looked at, stopped and
+        // deleted, by the runtime that its record names.
+        Err(error) => match gate::recorded_runtime(&invocation) {
+            Some(path) => (Node::default_for(&name), path),
+            None => return error,
+        },
     };
     let runtime = match Runtime::open(&path) {
         Ok(runtime) => runtime,
@@ -60,4 +59,16 @@ fn hand_off(program: &OsString, arguments: &[OsString]) -> String {
         state.remove();
     }
     error
+}
+
+/// The node's configuration and the runtime behind this name.
+fn configured(name: &str) -> Result<(Node, PathBuf), String> {
+    let node = Node::load(name)
+        .map_err(|error| format!("coaming cannot read its configuration: {error}"))?;
+    let path = node.runtime().ok_or_else(|| {
+        format!(
+            "coaming has no runtime for the name {name:?}; name one under runtimes in {CONFIG_FILE}"
+        )
+    })?;
+    Ok((node, path))
 }

@@ -23,30 +23,17 @@ use crate::error::CommandError;
 pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, CommandError> {
     let bundle = Bundle::open(Some(path), geteuid())?;
     let config = bundle.path().join("config.json");
-    let spec =
-        json::parse_spec(&bundle.read_config()?.bytes).map_err(|error| CommandError::Json {
-            path: config.clone(),
-            error,
-        })?;
+    let spec = json::parse_spec(&bundle.read_config()?.bytes)
+        .map_err(|error| CommandError::Json { path: config.clone(), error })?;
     if is_rewritten(&spec) {
         return Err(CommandError::Rewritten(config));
     }
-    let id = bundle
-        .path()
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let id = bundle.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let facts = Facts::of(&id, &spec);
     let node = host::examine(&spec);
     let (floor, runtime) = floor(&facts, arguments).map_err(CommandError::Policy)?;
-    let request = Request {
-        door: Door::Create,
-        spec: &spec,
-        facts: &facts,
-        node: &node,
-        bounding: None,
-    };
+    let request =
+        Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, bounding: None };
     let mut report = Report {
         id,
         bundle: bundle.path().display().to_string(),
@@ -79,11 +66,8 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
 /// The floor for a container, and the runtime that would be handed off to.
 fn floor(facts: &Facts, arguments: &Arguments) -> Result<(Floor, Option<String>), DocumentError> {
     if let Some(path) = &arguments.policy {
-        let policies = if path.is_dir() {
-            read_directory(path)?
-        } else {
-            Directory::of_file(path)?
-        };
+        let policies =
+            if path.is_dir() { read_directory(path)? } else { Directory::of_file(path)? };
         let beneath = builtin::floor(arguments.floor.into())?;
         return Ok((beneath.meet(&policies.floor_for(facts)), None));
     }
@@ -95,10 +79,7 @@ fn floor(facts: &Facts, arguments: &Arguments) -> Result<(Floor, Option<String>)
 /// Whether the gate has written this config.json.
 fn is_rewritten(spec: &Value) -> bool {
     let ours = |hook: &Value| view::text(hook, "path") == Some(HOOK);
-    view::entries(spec, "hooks")
-        .filter_map(|(_, list)| list.as_array())
-        .flatten()
-        .any(ours)
+    view::entries(spec, "hooks").filter_map(|(_, list)| list.as_array()).flatten().any(ours)
         || view::items(spec, "mounts")
             .iter()
             .filter_map(|mount| view::text(mount, "destination"))

@@ -37,10 +37,7 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
 
 /// The one record of this id, or, where none has it, of an id that begins so.
 fn find(id: &str, root: Option<&Path>, records: &Path) -> Result<Record, CommandError> {
-    let failed = |error| CommandError::Records {
-        path: records.to_owned(),
-        error,
-    };
+    let failed = |error| CommandError::Records { path: records.to_owned(), error };
     let entries = match fs::read_dir(records) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -91,9 +88,5 @@ fn read(file: &PathBuf) -> std::io::Result<Record> {
 }
 
 fn none(id: &str, records: &Path, unreadable: Vec<String>) -> CommandError {
-    CommandError::NoSuchContainer {
-        id: id.to_owned(),
-        records: records.to_owned(),
-        unreadable,
-    }
+    CommandError::NoSuchContainer { id: id.to_owned(), records: records.to_owned(), unreadable }
 }

@@ -30,15 +30,7 @@ pub(super) struct Stated {
 pub(super) fn policies(floor: &Floor) -> Vec<Policy> {
     let mut gathered = Gathered::default();
     floor.visit(&mut gathered);
-    gathered
-        .0
-        .into_iter()
-        .map(|((name, file), clauses)| Policy {
-            name,
-            file,
-            clauses,
-        })
-        .collect()
+    gathered.0.into_iter().map(|((name, file), clauses)| Policy { name, file, clauses }).collect()
 }
 
 #[derive(Default)]
@@ -48,15 +40,12 @@ impl Visitor for Gathered {
     fn control<R: Rule>(&mut self, bound: &Bound<R>) {
         for clause in bound.clauses() {
             let source = &clause.source;
-            self.0
-                .entry((source.policy.clone(), source.file.clone()))
-                .or_default()
-                .push(Stated {
-                    control: R::CONTROL,
-                    line: source.line,
-                    action: clause.action,
-                    best_effort: clause.best_effort,
-                });
+            self.0.entry((source.policy.clone(), source.file.clone())).or_default().push(Stated {
+                control: R::CONTROL,
+                line: source.line,
+                action: clause.action,
+                best_effort: clause.best_effort,
+            });
         }
     }
 }

@@ -80,9 +80,7 @@ impl KernelView {
         };
         let pid = init.pid;
         if !init.runs() {
-            return KernelView::Unknown {
-                why: format!("its first process, {pid}, has ended"),
-            };
+            return KernelView::Unknown { why: format!("its first process, {pid}, has ended") };
         }
         // runc and crun: the FIFO is there until `start` opens it.
         if folder.join("exec.fifo").exists() {
@@ -91,32 +89,25 @@ impl KernelView {
         let seen = match see(pid) {
             Ok(seen) => seen,
             Err(error) => {
-                return KernelView::Unknown {
-                    why: format!("/proc/{pid} cannot be read: {error}"),
-                };
+                return KernelView::Unknown { why: format!("/proc/{pid} cannot be read: {error}") };
             }
         };
-        let mut verify = Verify {
-            seen: &seen,
-            node: &host::examine(&Value::Null),
-            controls: Vec::new(),
-        };
+        let mut verify =
+            Verify { seen: &seen, node: &host::examine(&Value::Null), controls: Vec::new() };
         record.floor.visit(&mut verify);
         let controls = verify.controls;
         // Another process may have been given the pid while it was looked at.
         if !init.runs() {
-            return KernelView::Unknown {
-                why: format!("its first process, {pid}, has ended"),
-            };
+            return KernelView::Unknown { why: format!("its first process, {pid}, has ended") };
         }
         KernelView::Running { pid, controls }
     }
 
     pub(super) fn is_wider(&self) -> bool {
         match self {
-            KernelView::Running { controls, .. } => controls
-                .iter()
-                .any(|control| control.outcome == Outcome::Mismatch),
+            KernelView::Running { controls, .. } => {
+                controls.iter().any(|control| control.outcome == Outcome::Mismatch)
+            }
             KernelView::Created { .. } | KernelView::Unknown { .. } => false,
         }
     }
@@ -140,13 +131,8 @@ impl Init {
             Some(state) => (state, "init_process_pid", "init_process_start"),
             None => (json("status")?, "pid", "process-start-time"),
         };
-        let pid = u32::try_from(state.get(pid)?.as_u64()?)
-            .ok()
-            .filter(|pid| *pid > 0)?;
-        Some(Init {
-            pid,
-            start: state.get(start).and_then(Value::as_u64),
-        })
+        let pid = u32::try_from(state.get(pid)?.as_u64()?).ok().filter(|pid| *pid > 0)?;
+        Some(Init { pid, start: state.get(start).and_then(Value::as_u64) })
     }
 
     fn runs(&self) -> bool {
@@ -171,9 +157,7 @@ fn see(pid: u32) -> std::io::Result<Seen> {
     seen.read_limits(&read("limits")?);
     seen.read_mountinfo(&read("mountinfo")?);
     // Absent, or EINVAL, where no security module has labels (proc_pid_attr(5)).
-    seen.label = read("attr/apparmor/current")
-        .or_else(|_| read("attr/current"))
-        .ok();
+    seen.label = read("attr/apparmor/current").or_else(|_| read("attr/current")).ok();
     for (name, file) in NAMESPACES {
         let identity = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/{file}"));
         let theirs = match identity(&pid.to_string()) {
@@ -215,11 +199,7 @@ impl Visitor for Verify<'_> {
             true if NOT_TOLD.contains(&R::CONTROL) => Outcome::NotTold,
             true => Outcome::Held,
         };
-        self.controls.push(Held {
-            control: R::CONTROL,
-            outcome,
-            mismatches,
-        });
+        self.controls.push(Held { control: R::CONTROL, outcome, mismatches });
     }
 }
 
@@ -232,15 +212,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pid = std::process::id();
         let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let start: u64 = stat
-            .rsplit_once(") ")
-            .unwrap()
-            .1
-            .split(' ')
-            .nth(19)
-            .unwrap()
-            .parse()
-            .unwrap();
+        let start: u64 =
+            stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
         let status = |start: u64| format!(r#"{{"pid": {pid}, "process-start-time": {start}}}"#);
         fs::write(folder.path().join("status"), status(start)).unwrap();
         assert!(Init::read(folder.path()).unwrap().runs());

@@ -36,12 +36,7 @@ pub(crate) struct Arguments {
     container: Option<String>,
     /// The name under which the wrapper would be called for the bundle; it chooses the runtime and the
     /// built-in floor.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "coaming-runc",
-        conflicts_with = "container"
-    )]
+    #[arg(long, value_name = "NAME", default_value = "coaming-runc", conflicts_with = "container")]
     runtime: String,
     /// Policies to take in place of the node's: a file or a directory, beneath them the floor of --floor.
     #[arg(long, value_name = "PATH", conflicts_with = "container")]

@@ -21,12 +21,7 @@ pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandEr
         out,
         "Degraded, by leave of bestEffort",
         report.degraded.iter().map(|degraded| {
-            format!(
-                "{}: {} ({})",
-                degraded.control,
-                degraded.lost,
-                origin(&degraded.policy)
-            )
+            format!("{}: {} ({})", degraded.control, degraded.lost, origin(&degraded.policy))
         }),
     )?;
     list(out, "Notes", report.notes.iter().cloned())?;
@@ -50,10 +45,7 @@ fn show_subject(report: &Report, out: &mut dyn Write) -> Result<(), CommandError
     let value = |fact: &Option<Fact>| fact.as_ref().map(|fact| fact.value.clone());
     let lines = [
         ("created", report.created.clone()),
-        (
-            "bundle",
-            report.created.is_some().then(|| report.bundle.clone()),
-        ),
+        ("bundle", report.created.is_some().then(|| report.bundle.clone())),
         ("runtime", report.runtime.clone()),
         ("type", kind),
         ("namespace", value(&facts.namespace)),
@@ -71,26 +63,14 @@ fn show_subject(report: &Report, out: &mut dyn Write) -> Result<(), CommandError
 
 fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
     if report.verdict == Decision::Refused {
-        writeln!(
-            out,
-            "Refused, for {}:",
-            count(report.reasons.len(), "reason", "reasons")
-        )?;
+        writeln!(out, "Refused, for {}:", count(report.reasons.len(), "reason", "reasons"))?;
         for reason in &report.reasons {
             writeln!(out, "  {reason}")?;
         }
         return Ok(());
     }
-    let tense = if report.created.is_some() {
-        "Started"
-    } else {
-        "Would start"
-    };
-    let launcher = if report.launcher {
-        ", behind the launcher"
-    } else {
-        ""
-    };
+    let tense = if report.created.is_some() { "Created" } else { "Would be created" };
+    let launcher = if report.launcher { ", behind the launcher" } else { "" };
     if report.changes.is_empty() {
         return Ok(writeln!(
             out,
@@ -98,10 +78,7 @@ fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandErro
         )?);
     }
     let changes = count(report.changes.len(), "field", "fields");
-    writeln!(
-        out,
-        "{tense} with {changes} brought within policy{launcher}:"
-    )?;
+    writeln!(out, "{tense} with {changes} brought within policy{launcher}:")?;
     writeln!(out)?;
     let head = ["FIELD", "ASKED", "ENFORCED", "POLICY"].map(str::to_owned);
     let rows = report.changes.iter().map(|change| {
@@ -109,12 +86,7 @@ fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandErro
             change.field.clone(),
             shown(&change.asked),
             shown(&change.enforced),
-            change
-                .policies
-                .iter()
-                .map(origin)
-                .collect::<Vec<_>>()
-                .join(", "),
+            change.policies.iter().map(origin).collect::<Vec<_>>().join(", "),
         ]
     });
     table(out, std::iter::once(head).chain(rows).collect())
@@ -154,11 +126,8 @@ fn table(out: &mut dyn Write, rows: Vec<[String; 4]>) -> Result<(), CommandError
         }
     }
     for row in &rows {
-        let line: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
+        let line: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         writeln!(out, "  {}", line.join("  ").trim_end())?;
     }
     Ok(())
@@ -183,23 +152,17 @@ fn origin(source: &Source) -> String {
 }
 
 fn policy(policy: &Policy) -> String {
-    let clauses: Vec<String> = policy
+    let mut clauses: Vec<String> = policy
         .clauses
         .iter()
         .map(|clause| {
-            let refuse = if clause.action == Action::Refuse {
-                " (refuse)"
-            } else {
-                ""
-            };
-            let effort = if clause.best_effort {
-                " (best effort)"
-            } else {
-                ""
-            };
+            let refuse = if clause.action == Action::Refuse { " (refuse)" } else { "" };
+            let effort = if clause.best_effort { " (best effort)" } else { "" };
             format!("{}{refuse}{effort}", clause.control)
         })
         .collect();
+    // What a Landlock rule implies stands beside what the policy states itself.
+    clauses.dedup();
     format!("{} ({}): {}", policy.name, policy.file, clauses.join(", "))
 }
 
@@ -216,29 +179,18 @@ fn show_kernel(kernel: &KernelView, out: &mut dyn Write) -> Result<(), CommandEr
             )?);
         }
         KernelView::Running { pid, controls } => {
-            writeln!(
-                out,
-                "The kernel's view of process {pid}, held against the floor:"
-            )?;
+            writeln!(out, "The kernel's view of process {pid}, held against the floor:")?;
             controls
         }
     };
-    for Held {
-        control,
-        outcome,
-        mismatches,
-    } in controls
-    {
+    for Held { control, outcome, mismatches } in controls {
         match outcome {
             Outcome::Held => writeln!(out, "  held      {control}")?,
             Outcome::NotTold => {}
             Outcome::Mismatch => {
                 for found in mismatches {
                     let (what, is, allowed) = (&found.what, &found.found, &found.allowed);
-                    writeln!(
-                        out,
-                        "  MISMATCH  {control}: {what} is {is}, allowed is {allowed}"
-                    )?;
+                    writeln!(out, "  MISMATCH  {control}: {what} is {is}, allowed is {allowed}")?;
                 }
             }
         }

@@ -18,11 +18,8 @@ pub(super) fn lint(lints: &mut Lints<'_>) {
         return;
     };
     let (line, rules) = (at.line, &at.value);
-    let types = document.spec.selector.as_ref().map(
-        |Match {
-             container_types, ..
-         }| container_types,
-    );
+    let types =
+        document.spec.selector.as_ref().map(|Match { container_types, .. }| container_types);
     if types.is_some_and(|types| types.contains(&ContainerType::Sandbox)) {
         lints.warn(
             line,
@@ -54,9 +51,7 @@ fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
         );
     }
     let loader = LOADER_FOLDERS.iter().any(|folder| covers(execute, folder))
-        || execute
-            .iter()
-            .any(|path| is_below(&path.0, &LOADER_FOLDERS));
+        || execute.iter().any(|path| is_below(&path.0, &LOADER_FOLDERS));
     if !loader && !execute.is_empty() {
         lints.warn(
             line,
@@ -66,11 +61,8 @@ fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
     }
     // landlock_add_rule(2): opening a file to execute it asks for READ_FILE besides EXECUTE.
     if let Some(read) = &rules.read {
-        let unreadable: Vec<&str> = execute
-            .iter()
-            .map(|path| path.0.as_str())
-            .filter(|path| !covers(read, path))
-            .collect();
+        let unreadable: Vec<&str> =
+            execute.iter().map(|path| path.0.as_str()).filter(|path| !covers(read, path)).collect();
         if !unreadable.is_empty() && rules.rights.is_empty() {
             lints.warn(
                 line,

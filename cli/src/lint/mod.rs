@@ -77,18 +77,12 @@ pub(crate) fn empty(path: &Path) -> Warning {
 }
 
 fn is_hidden(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// The lints of one policy; `floor` is what it demands.
 pub(crate) fn policy(file: &str, document: &PolicyDocument, floor: &Floor) -> Vec<Warning> {
-    let mut lints = Lints {
-        file,
-        document,
-        floor,
-        found: Vec::new(),
-    };
+    let mut lints = Lints { file, document, floor, found: Vec::new() };
     lints.demands();
     lints.selects();
     lints.names_other_controls();
@@ -125,10 +119,8 @@ impl Lints<'_> {
         let mut idle = Idle::default();
         self.floor.visit(&mut idle);
         if idle.demanding == 0 {
-            return self.warn(
-                self.own_line(),
-                "demands nothing: no control in it restricts anything",
-            );
+            return self
+                .warn(self.own_line(), "demands nothing: no control in it restricts anything");
         }
         for (field, line) in idle.fields {
             self.warn(
@@ -142,13 +134,7 @@ impl Lints<'_> {
         let Some(selector) = &self.document.spec.selector else {
             return;
         };
-        let Match {
-            namespaces,
-            pods,
-            containers,
-            images,
-            container_types,
-        } = selector;
+        let Match { namespaces, pods, containers, images, container_types } = selector;
         let lists = [
             ("namespaces", namespaces),
             ("pods", pods),
@@ -183,10 +169,7 @@ impl Lints<'_> {
         self.floor.visit(&mut stated);
         let spec = &self.document.spec;
         let actions = spec.actions.iter().flat_map(|at| {
-            at.value
-                .keys()
-                .filter(|name| *name != "default")
-                .map(|name| (at.line, "actions", name))
+            at.value.keys().filter(|name| *name != "default").map(|name| (at.line, "actions", name))
         });
         let best_effort = spec
             .best_effort
@@ -212,18 +195,8 @@ impl Lints<'_> {
     fn masks_that_an_admin_unmounts(&mut self) {
         let spec = &self.document.spec;
         let paths = [
-            (
-                "maskedPaths",
-                spec.masked_paths
-                    .as_ref()
-                    .map(|at| (at.line, at.value.0.len())),
-            ),
-            (
-                "readonlyPaths",
-                spec.readonly_paths
-                    .as_ref()
-                    .map(|at| (at.line, at.value.0.len())),
-            ),
+            ("maskedPaths", spec.masked_paths.as_ref().map(|at| (at.line, at.value.0.len()))),
+            ("readonlyPaths", spec.readonly_paths.as_ref().map(|at| (at.line, at.value.0.len()))),
         ];
         let Some((field, line)) = paths
             .into_iter()
@@ -233,19 +206,10 @@ impl Lints<'_> {
         };
         let allow = self.floor.capabilities.met().allow;
         let admin = allow.is_some_and(|allow| {
-            allow
-                .iter()
-                .map(Capability::to_string)
-                .any(|name| name == "SYS_ADMIN")
+            allow.iter().map(Capability::to_string).any(|name| name == "SYS_ADMIN")
         });
         // A process in a Landlock domain with file rights cannot mount or unmount.
-        let confined = self
-            .floor
-            .landlock
-            .met()
-            .layers
-            .iter()
-            .any(|layer| layer.handled_fs != 0);
+        let confined = self.floor.landlock.met().layers.iter().any(|layer| layer.handled_fs != 0);
         if admin && !confined && !seccomp::denies(self.floor, "umount2") {
             self.warn(
                 line,
@@ -270,8 +234,7 @@ impl Visitor for Idle {
     fn control<R: Rule>(&mut self, bound: &Bound<R>) {
         for clause in bound.clauses() {
             if clause.rule == R::top() {
-                self.fields
-                    .push((clause.source.field.clone(), clause.source.line));
+                self.fields.push((clause.source.field.clone(), clause.source.line));
             } else {
                 self.demanding += 1;
             }

@@ -15,10 +15,7 @@ use super::Lints;
 /// Capabilities that give nothing but these system calls (capabilities(7)). Those that give anything
 /// besides (SYS_PTRACE opens files in /proc) are not here.
 const CALLS: [(&str, &[&str]); 6] = [
-    (
-        "SYS_MODULE",
-        &["init_module", "finit_module", "delete_module"],
-    ),
+    ("SYS_MODULE", &["init_module", "finit_module", "delete_module"]),
     ("SYS_BOOT", &["reboot", "kexec_load", "kexec_file_load"]),
     ("SYS_CHROOT", &["chroot", "setns"]),
     ("SYS_PACCT", &["acct"]),
@@ -38,10 +35,7 @@ pub(super) fn lint(lints: &mut Lints<'_>) {
     let refused = |call: &str| is_refused(&function, call);
     // The filter is loaded before the workload's execve, by the runtime and by the launcher alike.
     if refused("execve") {
-        lints.warn(
-            line,
-            "spec.seccomp denies execve: no container that it applies to can start",
-        );
+        lints.warn(line, "spec.seccomp denies execve: no container that it applies to can start");
     }
     let Some(allow) = lints.floor.capabilities.met().allow else {
         return;
@@ -49,20 +43,13 @@ pub(super) fn lint(lints: &mut Lints<'_>) {
     let void: Vec<&str> = CALLS
         .iter()
         .filter(|(name, calls)| {
-            allow
-                .iter()
-                .any(|capability| capability.to_string() == *name)
+            allow.iter().any(|capability| capability.to_string() == *name)
                 && calls.iter().all(|call| refused(call))
         })
         .map(|(name, _)| *name)
         .collect();
     if !void.is_empty() {
-        let line = lints
-            .document
-            .spec
-            .capabilities
-            .as_ref()
-            .map_or(line, |at| at.line);
+        let line = lints.document.spec.capabilities.as_ref().map_or(line, |at| at.line);
         lints.warn(
             line,
             format!(
@@ -79,9 +66,7 @@ pub(super) fn denies(floor: &Floor, call: &str) -> bool {
 }
 
 fn is_refused(function: &Function, call: &str) -> bool {
-    function
-        .always(call)
-        .is_some_and(|action| action.is_refusal())
+    function.always(call).is_some_and(|action| action.is_refusal())
         || !function.architectures().contains(&Arch::native())
 }
 
@@ -95,16 +80,8 @@ fn demanded(floor: &Floor) -> Result<Option<Function>, String> {
     let spec = json!({"process": {"capabilities": {"bounding": bounding}}});
     let facts = Facts::of("", &spec);
     // A kernel newer than any condition in a profile.
-    let node = Node {
-        kernel: (u32::MAX, 0),
-        ..Node::default()
-    };
-    let asked = Asked {
-        spec: &spec,
-        facts: &facts,
-        node: &node,
-        bounding: None,
-    };
+    let node = Node { kernel: (u32::MAX, 0), ..Node::default() };
+    let asked = Asked { spec: &spec, facts: &facts, node: &node, bounding: None };
     let Some(finding) = floor.seccomp.met().tighten(&asked).into_iter().next() else {
         return Ok(None);
     };

@@ -11,9 +11,7 @@ fn finding(spec: &str) -> String {
     let file = write(folder.path(), "p.yaml", &policy(spec));
     let said = coaming(&["check", &file]);
     let line = said.out.lines().next().unwrap_or_default().to_owned();
-    line.strip_prefix(&format!("{file}:"))
-        .unwrap_or(&line)
-        .to_owned()
+    line.strip_prefix(&format!("{file}:")).unwrap_or(&line).to_owned()
 }
 
 #[test]
@@ -29,28 +27,12 @@ fn errors_have_a_place_and_a_suggestion() {
             "6:5: ",
             r#"unknown field "alow"; did you mean "allow"?"#,
         ),
-        (
-            "  privileged: false\n  privileged: true",
-            "6:3: ",
-            r#"duplicate field "privileged"; "#,
-        ),
-        (
-            "  capabilities:\n    allow: KILL",
-            "6:12: ",
-            "expected a list",
-        ),
+        ("  privileged: false\n  privileged: true", "6:3: ", r#"duplicate field "privileged"; "#),
+        ("  capabilities:\n    allow: KILL", "6:12: ", "expected a list"),
         ("  capabilities: [KILL]", "5:17: ", "expected a mapping"),
         ("  noNewPrivileges: 3", "5:20: ", "expected true or false"),
-        (
-            "  landlock:\n    bind: [80, http]",
-            "6:16: ",
-            "expected a whole number from 0 to 65535",
-        ),
-        (
-            "  landlock:\n    bind: [80, 65536]",
-            "6:16: ",
-            "expected a whole number from 0 to 65535",
-        ),
+        ("  landlock:\n    bind: [80, http]", "6:16: ", "expected a whole number from 0 to 65535"),
+        ("  landlock:\n    bind: [80, 65536]", "6:16: ", "expected a whole number from 0 to 65535"),
         (
             "  capabilities:\n    allow: [KILL, NET_ADMN]",
             "6:19: ",
@@ -66,37 +48,13 @@ fn errors_have_a_place_and_a_suggestion() {
             "6:14: ",
             r#"unknown value "signals"; did you mean "signal"? (known: abstractUnixSocket, signal)"#,
         ),
-        (
-            "  seccomp: {denySyscalls: [keyctrl]}",
-            "5:",
-            r#"unknown syscall "keyctrl""#,
-        ),
+        ("  seccomp: {denySyscalls: [keyctrl]}", "5:", r#"unknown syscall "keyctrl""#),
         ("  seccomp: {denySyscalls: [keyctrl]}", "5:", "keyctl"),
-        (
-            "  seccomp: {denySocketFamilies: [AF_AGL]}",
-            "5:",
-            r#"did you mean "AF_ALG"?"#,
-        ),
-        (
-            "  seccomp: {architectures: [SCMP_ARCH_X68]}",
-            "5:",
-            "unknown architecture",
-        ),
-        (
-            "  actions: {capabilites: refuse}",
-            "5:",
-            r#"did you mean "capabilities"?"#,
-        ),
-        (
-            "  actions: {capabilities: refse}",
-            "5:27: ",
-            r#"did you mean "refuse"?"#,
-        ),
-        (
-            "  bestEffort: [landlok]",
-            "5:",
-            r#"did you mean "landlock"?"#,
-        ),
+        ("  seccomp: {denySocketFamilies: [AF_AGL]}", "5:", r#"did you mean "AF_ALG"?"#),
+        ("  seccomp: {architectures: [SCMP_ARCH_X68]}", "5:", "unknown architecture"),
+        ("  actions: {capabilites: refuse}", "5:", r#"did you mean "capabilities"?"#),
+        ("  actions: {capabilities: refse}", "5:27: ", r#"did you mean "refuse"?"#),
+        ("  bestEffort: [landlok]", "5:", r#"did you mean "landlock"?"#),
     ] {
         let found = finding(spec);
         assert!(found.starts_with(place), "{spec}: {found}");
@@ -110,28 +68,17 @@ fn errors_have_a_place_and_a_suggestion() {
 fn every_file_of_a_directory_is_checked_and_the_exit_code_says_so() {
     let folder = tempdir().unwrap();
     write(folder.path(), "a.yaml", &policy("  privilegd: false"));
-    write(
-        folder.path(),
-        "b.json",
-        r#"{"apiVersion": "coaming.dev/v1alpha1", "kind": "Polcy"}"#,
-    );
+    write(folder.path(), "b.json", r#"{"apiVersion": "coaming.dev/v1alpha1", "kind": "Polcy"}"#);
     write(folder.path(), "c.yaml", &policy("  privileged: false"));
     let directory = folder.path().display().to_string();
     let said = coaming(&["check", &directory]);
     assert_eq!(said.code, Some(1), "{}", said.err);
-    assert!(
-        said.out.contains("a.yaml:5:3: ") && said.out.contains("b.json:1:"),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("a.yaml:5:3: ") && said.out.contains("b.json:1:"), "{}", said.out);
     assert!(said.out.ends_with("1 policy, 2 errors\n"), "{}", said.out);
 
     let said = coaming(&["check", "--output", "json", &directory]);
     let json: Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!(
-        (said.code, &json["errors"][0]["line"]),
-        (Some(1), &Value::from(5))
-    );
+    assert_eq!((said.code, &json["errors"][0]["line"]), (Some(1), &Value::from(5)));
     assert_eq!(json["policies"][0]["name"], "x");
 }
 
@@ -142,35 +89,33 @@ fn two_policies_of_one_name_are_an_error_of_the_directory() {
     write(folder.path(), "b.yaml", &policy("  privileged: false"));
     let said = coaming(&["check", &folder.path().display().to_string()]);
     assert_eq!(said.code, Some(1));
-    assert!(
-        said.out.contains("b.yaml:3:") && said.out.contains("already"),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("b.yaml:3:") && said.out.contains("already"), "{}", said.out);
 }
 
 #[test]
 fn what_is_fine_is_said_to_be() {
-    let example = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../packaging/examples/policy.d"
-    );
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/examples");
     let said = coaming(&["check", "--strict", example]);
-    assert_eq!(
-        (said.code, said.out.as_str()),
-        (Some(0), "1 policy, no errors\n")
-    );
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "1 policy, no errors\n"));
+}
+
+#[test]
+fn the_first_policy_of_the_readme_is_the_example() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let readme = read("README.md");
+    let after = readme.split_once("```yaml\n").unwrap().1;
+    let shown = after.split_once("```").unwrap().0;
+    let example = read("packaging/examples/payments.yaml");
+    let stated: Vec<&str> = example.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(shown.lines().collect::<Vec<_>>(), stated);
 }
 
 #[test]
 fn what_cannot_be_looked_at_is_told_from_findings() {
     let said = coaming(&["check", "/nonexistent/policy.yaml"]);
     assert_eq!(said.code, Some(2));
-    assert!(
-        said.err.contains("/nonexistent/policy.yaml"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("/nonexistent/policy.yaml"), "{}", said.err);
 }
 
 #[test]
@@ -178,50 +123,23 @@ fn what_is_legal_and_rarely_meant_is_a_warning() {
     let landlock = |rules: &str| format!("  landlock: {{{rules}}}");
     for (spec, message) in [
         ("  match: {}".to_owned(), "demands nothing: no control"),
-        (
-            "  privileged: true".to_owned(),
-            "demands nothing: no control",
-        ),
+        ("  privileged: true".to_owned(), "demands nothing: no control"),
         (
             "  privileged: false\n  noNewPrivileges: false".to_owned(),
             "spec.noNewPrivileges demands nothing as it stands",
         ),
-        (
-            "  match: {images: []}\n  privileged: false".to_owned(),
-            "spec.match.images is empty",
-        ),
-        (
-            "  privileged: false\n  bestEffort: [landlock]".to_owned(),
-            "bestEffort names landlock",
-        ),
-        (
-            "  privileged: false\n  actions: {devices: refuse}".to_owned(),
-            "actions names devices",
-        ),
+        ("  match: {images: []}\n  privileged: false".to_owned(), "spec.match.images is empty"),
+        ("  privileged: false\n  bestEffort: [landlock]".to_owned(), "bestEffort names landlock"),
+        ("  privileged: false\n  actions: {devices: refuse}".to_owned(), "actions names devices"),
         (landlock("execute: []"), "nothing can be executed"),
+        (landlock("execute: [/usr/bin]"), "no folder of the dynamic loader"),
+        (landlock("execute: [/lib, /app], read: [/lib, /dev]"), "lists /app, not below any path"),
+        (landlock("write: [/tmp]"), "landlock.write has neither /dev nor /dev/null"),
         (
-            landlock("execute: [/usr/bin]"),
-            "no folder of the dynamic loader",
-        ),
-        (
-            landlock("execute: [/lib, /app], read: [/lib, /dev]"),
-            "lists /app, not below any path",
-        ),
-        (
-            landlock("write: [/tmp]"),
-            "landlock.write has neither /dev nor /dev/null",
-        ),
-        (
-            format!(
-                "  match: {{containerTypes: [sandbox]}}\n{}",
-                landlock("bind: [80]")
-            ),
+            format!("  match: {{containerTypes: [sandbox]}}\n{}", landlock("bind: [80]")),
             "applies to the pod's sandbox too",
         ),
-        (
-            "  seccomp: {denySyscalls: [execve]}".to_owned(),
-            "denies execve",
-        ),
+        ("  seccomp: {denySyscalls: [execve]}".to_owned(), "denies execve"),
         (
             "  seccomp: {denySyscalls: [acct]}\n  capabilities: {allow: [SYS_PACCT]}".to_owned(),
             "allows SYS_PACCT, and spec.seccomp denies every call",
@@ -238,11 +156,7 @@ fn what_is_legal_and_rarely_meant_is_a_warning() {
         let warning = said.out.lines().find(|line| line.contains(message));
         let warning = warning.unwrap_or_else(|| panic!("{spec}: {}", said.out));
         assert!(warning.starts_with(&format!("{file}:")) && warning.contains(": warning: "));
-        assert_eq!(
-            coaming(&["check", "--strict", &file]).code,
-            Some(1),
-            "{spec}"
-        );
+        assert_eq!(coaming(&["check", "--strict", &file]).code, Some(1), "{spec}");
     }
 }
 
@@ -258,11 +172,7 @@ fn what_is_sound_gets_no_warning() {
     ] {
         let folder = tempdir().unwrap();
         let file = write(folder.path(), "p.yaml", &policy(spec));
-        assert_eq!(
-            coaming(&["check", &file]).out,
-            "1 policy, no errors\n",
-            "{spec}"
-        );
+        assert_eq!(coaming(&["check", &file]).out, "1 policy, no errors\n", "{spec}");
     }
 }
 
@@ -275,24 +185,8 @@ fn files_that_are_not_read_are_named() {
         write(folder.path(), name, "");
     }
     let said = coaming(&["check", &folder.path().display().to_string()]);
-    assert!(
-        said.out.contains("b.yaml.disabled: warning: not read"),
-        "{}",
-        said.out
-    );
-    assert!(
-        said.out.contains(".c.yaml: warning: not read"),
-        "{}",
-        said.out
-    );
-    assert!(
-        said.out.contains("empty.yaml: warning: holds no policy"),
-        "{}",
-        said.out
-    );
-    assert!(
-        said.out.ends_with("1 policy, no errors, 3 warnings\n"),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("b.yaml.disabled: warning: not read"), "{}", said.out);
+    assert!(said.out.contains(".c.yaml: warning: not read"), "{}", said.out);
+    assert!(said.out.contains("empty.yaml: warning: holds no policy"), "{}", said.out);
+    assert!(said.out.ends_with("1 policy, no errors, 3 warnings\n"), "{}", said.out);
 }

@@ -47,14 +47,9 @@ fn explain(bundle: &Path, spec: &str, more: &[&str]) -> super::Said {
 
 /// The cells of the row of a field.
 fn row<'a>(out: &'a str, field: &str) -> Vec<&'a str> {
-    let line = out
-        .lines()
-        .find(|line| line.trim_start().starts_with(field));
+    let line = out.lines().find(|line| line.trim_start().starts_with(field));
     let line = line.unwrap_or_else(|| panic!("no {field} in:\n{out}"));
-    line.split("  ")
-        .map(str::trim)
-        .filter(|cell| !cell.is_empty())
-        .collect()
+    line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
 }
 
 #[test]
@@ -65,40 +60,21 @@ fn what_was_asked_and_what_is_enforced_stand_side_by_side() {
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     let capabilities = row(&said.out, "process.capabilities.bounding");
     assert_eq!(capabilities[1..3], ["CAP_CHOWN CAP_SYS_ADMIN", "CAP_CHOWN"]);
-    assert!(
-        capabilities[3].starts_with("baseline built-in:"),
-        "{capabilities:?}"
-    );
+    assert!(capabilities[3].starts_with("baseline built-in:"), "{capabilities:?}");
     let ours = row(&said.out, "process.noNewPrivileges");
     assert_eq!(ours[1..3], ["-", "true"]);
-    assert!(
-        ours[3].starts_with("x /") && ours[3].ends_with("p.yaml:5"),
-        "{ours:?}"
-    );
+    assert!(ours[3].starts_with("x /") && ours[3].ends_with("p.yaml:5"), "{ours:?}");
     assert!(said.out.contains("namespace  payments"), "{}", said.out);
-    assert_eq!(
-        fs::read(bundle.path().join("config.json")).unwrap(),
-        before,
-        "the bundle changed"
-    );
+    assert_eq!(fs::read(bundle.path().join("config.json")).unwrap(), before, "the bundle changed");
 }
 
 #[test]
 fn a_refusal_names_policy_line_and_field_and_is_an_exit_code() {
     let bundle = bundle(&greedy());
-    let said = explain(
-        bundle.path(),
-        "  user: {runAsNonRoot: true}",
-        &["--floor", "node"],
-    );
+    let said = explain(bundle.path(), "  user: {runAsNonRoot: true}", &["--floor", "node"]);
     assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
     assert!(said.out.contains("Refused, for 1 reason:"), "{}", said.out);
-    assert!(
-        said.out
-            .contains("p.yaml:5, spec.user) refuses process.user.uid"),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("p.yaml:5, spec.user) refuses process.user.uid"), "{}", said.out);
 }
 
 #[test]
@@ -109,41 +85,23 @@ fn the_json_answer_has_everything() {
     assert_eq!(report["verdict"], "admitted");
     assert_eq!(report["facts"]["namespace"]["assertedBy"], "client");
     let changes = report["changes"].as_array().unwrap();
-    let change = changes
-        .iter()
-        .find(|c| c["field"] == "process.capabilities.bounding")
-        .unwrap();
+    let change = changes.iter().find(|c| c["field"] == "process.capabilities.bounding").unwrap();
     assert_eq!(change["enforced"], json!(["CAP_CHOWN"]));
     assert_eq!(change["policies"][0]["policy"], "baseline");
-    let names: Vec<&Value> = report["policies"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|policy| &policy["name"])
-        .collect();
+    let names: Vec<&Value> =
+        report["policies"].as_array().unwrap().iter().map(|policy| &policy["name"]).collect();
     assert_eq!(names, ["baseline", "x"]);
 }
 
 #[test]
 fn what_is_no_bundle_is_told_from_a_refusal() {
     let empty = tempdir().unwrap();
-    assert_eq!(
-        explain(empty.path(), "  privileged: false", &[]).code,
-        Some(2)
-    );
+    assert_eq!(explain(empty.path(), "  privileged: false", &[]).code, Some(2));
     let broken = tempdir().unwrap();
-    write(
-        broken.path(),
-        "config.json",
-        r#"{"process": {}, "process": {}}"#,
-    );
+    write(broken.path(), "config.json", r#"{"process": {}, "process": {}}"#);
     let said = explain(broken.path(), "  privileged: false", &[]);
     assert_eq!(said.code, Some(2));
-    assert!(
-        said.err.contains("config.json") && said.err.contains("process"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("config.json") && said.err.contains("process"), "{}", said.err);
     let bundle = bundle(&greedy());
     let said = explain(bundle.path(), "  privilegd: false", &[]);
     assert_eq!(said.code, Some(2));
@@ -168,22 +126,14 @@ struct Node {
 
 impl Node {
     fn new() -> Node {
-        Node {
-            state: tempdir().unwrap(),
-            runc: tempdir().unwrap(),
-            crun: tempdir().unwrap(),
-        }
+        Node { state: tempdir().unwrap(), runc: tempdir().unwrap(), crun: tempdir().unwrap() }
     }
 
     /// Records a container under a policy with this spec.
     fn record(&self, root: &Path, id: &str, spec: &str) {
         let mut floor = Floor::default();
         for document in parse_policies("p.yaml", &policy(spec)).unwrap() {
-            floor = floor.meet(
-                &document
-                    .floor("p.yaml", &mut |_| panic!("no profiles"))
-                    .unwrap(),
-            );
+            floor = floor.meet(&document.floor("p.yaml", &mut |_| panic!("no profiles")).unwrap());
         }
         let state = State::of(self.state.path(), root, id);
         state.reserve().unwrap();
@@ -230,11 +180,7 @@ fn a_record_is_found_by_id_or_its_beginning_and_by_root() {
     let said = node.explain("abc1", &[]);
     let crun = node.crun.path().display().to_string();
     assert_eq!(said.code, Some(2));
-    assert!(
-        said.err.contains(&format!("abc1  --root {crun}")),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains(&format!("abc1  --root {crun}")), "{}", said.err);
     assert_eq!(node.explain("abc1", &["--root", &crun]).code, Some(0));
 
     let said = node.explain("xyz", &[]);
@@ -254,37 +200,21 @@ fn a_running_container_is_held_against_its_floor() {
          sysctls: {allow: []}",
     );
     let folder = node.runc.path().join("wide");
-    assert!(
-        node.explain("wide", &[])
-            .out
-            .contains("The kernel's view: none")
-    );
+    assert!(node.explain("wide", &[]).out.contains("The kernel's view: none"));
     fs::create_dir(&folder).unwrap();
-    write(
-        &folder,
-        "state.json",
-        &json!({"init_process_pid": std::process::id()}).to_string(),
-    );
+    write(&folder, "state.json", &json!({"init_process_pid": std::process::id()}).to_string());
     let said = node.explain("wide", &[]);
     assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
     assert!(
-        said.out
-            .contains("MISMATCH  hostNamespaces: pid namespace is the host's"),
+        said.out.contains("MISMATCH  hostNamespaces: pid namespace is the host's"),
         "{}",
         said.out
     );
     assert!(said.out.contains("held      rlimits"), "{}", said.out);
-    assert!(
-        said.out.contains("not told by the kernel: sysctls"),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("not told by the kernel: sysctls"), "{}", said.out);
 
     write(&folder, "exec.fifo", "");
     let said = node.explain("wide", &["--output", "json"]);
     let report: Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!(
-        (said.code, &report["kernel"]["state"]),
-        (Some(0), &json!("created"))
-    );
+    assert_eq!((said.code, &report["kernel"]["state"]), (Some(0), &json!("created")));
 }

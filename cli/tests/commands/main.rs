@@ -1,4 +1,6 @@
 //! The commands, run as the program that is installed.
+// A test may stop at the first surprise, in its helpers too.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod check;
 mod explain;
@@ -16,16 +18,9 @@ struct Said {
 }
 
 fn coaming(arguments: &[&str]) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_coaming"))
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_coaming")).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said {
-        code: output.status.code(),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> String {

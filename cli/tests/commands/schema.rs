@@ -2,10 +2,9 @@ use super::coaming;
 
 #[test]
 fn schemas_are_printed_as_json() {
-    for (arguments, field) in [
-        (&["schema"][..], "spec"),
-        (&["schema", "node-configuration"][..], "policyDirectory"),
-    ] {
+    for (arguments, field) in
+        [(&["schema"][..], "spec"), (&["schema", "node-configuration"][..], "policyDirectory")]
+    {
         let said = coaming(arguments);
         let schema: serde_json::Value = serde_json::from_str(&said.out).unwrap();
         assert!(schema["properties"][field].is_object(), "{arguments:?}");

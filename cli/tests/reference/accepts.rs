@@ -27,10 +27,7 @@ fn accepts(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), 
                     .filter(|option| accepts(root, option, value, at).is_ok())
                     .count();
                 if taken == 0 || keyword == "oneOf" && taken > 1 {
-                    return fail(format!(
-                        "{value} is accepted by {taken} of {}",
-                        options.len()
-                    ));
+                    return fail(format!("{value} is accepted by {taken} of {}", options.len()));
                 }
             }
             "const" if operand != value => return fail(format!("{value} is not {operand}")),
@@ -40,13 +37,8 @@ fn accepts(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), 
             }
             "enum" => {}
             "type" => {
-                let types = operand
-                    .as_array()
-                    .map_or(std::slice::from_ref(operand), Vec::as_slice);
-                if !types
-                    .iter()
-                    .any(|name| is_of_type(value, name.as_str().unwrap()))
-                {
+                let types = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
+                if !types.iter().any(|name| is_of_type(value, name.as_str().unwrap())) {
                     return fail(format!("{value} is not {operand}"));
                 }
             }
@@ -71,11 +63,7 @@ fn accepts(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), 
             }
             "uniqueItems" => {
                 let items = value.as_array().map_or(&[][..], Vec::as_slice);
-                if items
-                    .iter()
-                    .enumerate()
-                    .any(|(index, item)| items[..index].contains(item))
-                {
+                if items.iter().enumerate().any(|(index, item)| items[..index].contains(item)) {
                     return fail("an item twice".to_owned());
                 }
             }
@@ -86,9 +74,7 @@ fn accepts(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), 
             }
             "required" => {
                 let missing = operand.as_array().unwrap().iter().find(|name| {
-                    value
-                        .as_object()
-                        .is_some_and(|o| !o.contains_key(name.as_str().unwrap()))
+                    value.as_object().is_some_and(|o| !o.contains_key(name.as_str().unwrap()))
                 });
                 if let Some(name) = missing {
                     return fail(format!("no {name}"));

@@ -21,10 +21,7 @@ pub(crate) fn policy(schema: &Value) -> String {
             }
         }
     }
-    format!(
-        "### Name, selection and actions\n\n{}{sections}",
-        table(&around)
-    )
+    format!("### Name, selection and actions\n\n{}{sections}", table(&around))
 }
 
 /// The reference of a small document: one table.
@@ -55,7 +52,7 @@ impl<'a> Root<'a> {
         let mut rows = Vec::new();
         self.rows(path, field, false, &mut rows);
         match rows.split_first() {
-            Some((own, [])) => text.push_str(&format!("It is {}.\n\n", own.kind)),
+            Some((own, [])) => text.push_str(&format!("Type: {}.\n\n", own.kind)),
             Some((_, below)) => text.push_str(&table(below)),
             None => {}
         }
@@ -94,22 +91,15 @@ impl<'a> Root<'a> {
             _ => (path.to_owned(), schema),
         };
         for (name, field) in properties(inner) {
-            self.rows(
-                &format!("{path}.{name}"),
-                field,
-                is_required(inner, name),
-                rows,
-            );
+            self.rows(&format!("{path}.{name}"), field, is_required(inner, name), rows);
         }
     }
 
     /// What a field holds, in words.
     fn kind(&self, schema: &'a Value) -> String {
         if let Some(constants) = constants(schema) {
-            let names: Vec<String> = constants
-                .iter()
-                .map(|(name, _)| format!("`{name}`"))
-                .collect();
+            let names: Vec<String> =
+                constants.iter().map(|(name, _)| format!("`{name}`")).collect();
             return match names.as_slice() {
                 [one] => one.clone(),
                 names => format!("one of {}", names.join(", ")),
@@ -131,7 +121,7 @@ impl<'a> Root<'a> {
                 None => "number".to_owned(),
             },
             Some("boolean") => "`true` or `false`".to_owned(),
-            Some("string") => "text".to_owned(),
+            Some("string") => "string".to_owned(),
             other => other.unwrap_or("anything").to_owned(),
         }
     }
@@ -140,16 +130,14 @@ impl<'a> Root<'a> {
         match type_of(schema) {
             _ if constants(schema).is_some() => self.kind(schema),
             Some("integer") => self.kind(schema).replacen("number", "numbers", 1),
-            Some("string") => "texts".to_owned(),
+            Some("string") => "strings".to_owned(),
             _ => self.kind(schema),
         }
     }
 
     /// What the names mean that a field, or a list of it, may hold.
     fn words(&self, schema: &'a Value) -> String {
-        let schema = schema
-            .get("items")
-            .map_or(schema, |items| self.resolve(items));
+        let schema = schema.get("items").map_or(schema, |items| self.resolve(items));
         let Some(constants) = constants(schema).filter(|constants| constants.len() > 1) else {
             return String::new();
         };
@@ -163,17 +151,11 @@ impl<'a> Root<'a> {
 
     /// The schema behind references and behind `null`.
     fn resolve(&self, schema: &'a Value) -> &'a Value {
-        if let Some(name) = schema["$ref"]
-            .as_str()
-            .and_then(|r| r.strip_prefix("#/$defs/"))
-        {
+        if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/$defs/")) {
             return self.resolve(&self.0["$defs"][name]);
         }
         let not_null = |schema: &&Value| schema["type"] != "null";
-        match schema["anyOf"]
-            .as_array()
-            .and_then(|any| any.iter().find(not_null))
-        {
+        match schema["anyOf"].as_array().and_then(|any| any.iter().find(not_null)) {
             Some(schema) => self.resolve(schema),
             None => schema,
         }
@@ -181,16 +163,11 @@ impl<'a> Root<'a> {
 }
 
 fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    schema["properties"]
-        .as_object()
-        .into_iter()
-        .flat_map(Map::iter)
+    schema["properties"].as_object().into_iter().flat_map(Map::iter)
 }
 
 fn is_required(schema: &Value, name: &str) -> bool {
-    schema["required"]
-        .as_array()
-        .is_some_and(|names| names.iter().any(|required| required == name))
+    schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name))
 }
 
 fn constants(schema: &Value) -> Option<Vec<(String, String)>> {
@@ -212,10 +189,9 @@ fn constants(schema: &Value) -> Option<Vec<(String, String)>> {
 fn type_of(schema: &Value) -> Option<&str> {
     match &schema["type"] {
         Value::String(one) => Some(one),
-        Value::Array(several) => several
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|one| *one != "null"),
+        Value::Array(several) => {
+            several.iter().filter_map(Value::as_str).find(|one| *one != "null")
+        }
         _ => None,
     }
 }
@@ -233,18 +209,9 @@ fn code(value: &Value) -> String {
 
 fn table(rows: &[Row]) -> String {
     let mut text = "| Field | Type | Default | |\n|---|---|---|---|\n".to_owned();
-    for Row {
-        path,
-        kind,
-        default,
-        description,
-    } in rows
-    {
-        let words = description
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-            .replace('|', "\\|");
+    for Row { path, kind, default, description } in rows {
+        let words =
+            description.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
         text.push_str(&format!("| `{path}` | {kind} | {default} | {words} |\n"));
     }
     text.push('\n');

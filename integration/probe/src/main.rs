@@ -35,6 +35,7 @@ fn run(argv0: &str, args: &[String]) -> u8 {
     match command.as_str() {
         "list" => list(),
         "all" => all(rest),
+        "each" => each(argv0, rest),
         "status" => print(&state::status(argv0)),
         "ids" => print(&state::ids()),
         "under-seccomp" | "under-no-caps" | "as-nobody" | "under-landlock" | "under-nnp" => {
@@ -77,6 +78,15 @@ fn all(args: &[String]) -> u8 {
         }
     }
     SUCCESS
+}
+
+/// Several commands, one after another, with `--` between them; the worst exit code. With `pause` for the last one, a
+/// container's first process can attempt all that it likes and then stay.
+fn each(argv0: &str, args: &[String]) -> u8 {
+    args.split(|word| word == "--")
+        .map(|command| run(argv0, command))
+        .max()
+        .unwrap_or(SUCCESS)
 }
 
 fn list() -> u8 {

@@ -13,6 +13,11 @@ pub(crate) const LIST: &[(&str, &str, &str)] = &[
         "[--json]",
         "every attempt that needs no argument, a line each",
     ),
+    (
+        "each",
+        "<command...> [-- <command...>]...",
+        "several commands, one after another",
+    ),
     ("list", "", "this list"),
     ("status", "", "the state of this process as JSON"),
     ("ids", "", "user, group and effective capabilities as JSON"),

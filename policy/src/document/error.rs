@@ -40,21 +40,14 @@ pub enum DocumentError {
 impl DocumentError {
     /// An error at a line that a checked value stands on.
     pub(crate) fn at(file: &str, line: u64, message: String) -> Self {
-        DocumentError::Invalid {
-            file: file.to_owned(),
-            line,
-            column: 1,
-            message,
-        }
+        DocumentError::Invalid { file: file.to_owned(), line, column: 1, message }
     }
 
     pub(crate) fn from_yaml(file: &str, error: &serde_saphyr::Error) -> Self {
         let error = error.without_snippet();
         let location = error.location();
         let message = match error {
-            serde_saphyr::Error::SerdeUnknownField {
-                field, expected, ..
-            } => {
+            serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
                 let message = suggest::unknown("field", field, expected.iter().copied());
                 match expected.as_slice() {
                     // A short list is worth more than a guess.
@@ -64,9 +57,7 @@ impl DocumentError {
                     _ => message,
                 }
             }
-            serde_saphyr::Error::SerdeUnknownVariant {
-                variant, expected, ..
-            } => {
+            serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {
                 let message = suggest::unknown("value", variant, expected.iter().copied());
                 format!("{message} (known: {})", expected.join(", "))
             }
@@ -114,9 +105,7 @@ fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
     let line = match line.split_once("line ") {
-        Some((place, rest)) if place.is_empty() => {
-            rest.split_once(": ").map_or(line, |(_, message)| message)
-        }
+        Some(("", rest)) => rest.split_once(": ").map_or(line, |(_, message)| message),
         _ => line,
     };
     match line.rsplit_once(" at line ") {
@@ -128,8 +117,7 @@ fn first_line(message: &str) -> String {
 /// `6, column 20`
 fn is_place(text: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once(", column ")
-        .is_some_and(|(line, column)| number(line) && number(column))
+    text.split_once(", column ").is_some_and(|(line, column)| number(line) && number(column))
 }
 
 #[cfg(test)]
@@ -139,13 +127,7 @@ mod tests {
     #[test]
     fn the_place_is_given_once() {
         assert_eq!(first_line("no good at line 6, column 20"), "no good");
-        assert_eq!(
-            first_line("error: line 1 column 2: no good\n  | x"),
-            "no good"
-        );
-        assert_eq!(
-            first_line("no train at line 6, please"),
-            "no train at line 6, please"
-        );
+        assert_eq!(first_line("error: line 1 column 2: no good\n  | x"), "no good");
+        assert_eq!(first_line("no train at line 6, please"), "no train at line 6, please");
     }
 }

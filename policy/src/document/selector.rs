@@ -10,9 +10,11 @@ use crate::facts::{ContainerType, Fact, Facts};
 /// A container is selected when every list that is given has an entry which matches. Left out, a
 /// list matches everything; a policy without `match` applies to every workload container.
 ///
-/// Namespace, pod, container and image are what the CRI client asserts. A direct client can forge
-/// them, and so avoid a policy that it would otherwise meet; the built-in floor and policies without
-/// `match` apply whatever it says.
+/// Namespace, pod, container, image and the container's type are annotations. Through CRI the runtime
+/// sets them from the client's request, in which the type cannot be forged but the rest can; a client
+/// of containerd, Docker or Podman can set them all, and so avoid a policy that it would otherwise
+/// meet. The built-in floor applies whatever is said, and so does a policy whose `match` lists both
+/// container types and nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Match {

@@ -23,6 +23,10 @@ use crate::handoff::{HandoffError, ProcessFile};
 use crate::launch::LaunchError;
 use crate::state::{State, StateError};
 
+/// The state directories where none is named (runc main.go, crun src/libcrun/status.c).
+const RUNC_ROOT: &str = "/run/runc";
+const CRUN_ROOT: &str = "/run/crun";
+
 /// Why nothing is started. The message is what `kubectl describe pod` shows.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
@@ -147,17 +151,31 @@ impl Gate {
         State::of(&self.state, &self.runtime_root(global), id)
     }
 
-    /// The runtime's state directory (runc main.go, crun src/libcrun/status.c).
+    /// The runtime's state directory.
     fn runtime_root(&self, global: &Global) -> PathBuf {
         global.root.clone().unwrap_or_else(|| match self.family {
-            Family::Runc => PathBuf::from("/run/runc"),
-            Family::Crun => PathBuf::from("/run/crun"),
+            Family::Runc => PathBuf::from(RUNC_ROOT),
+            Family::Crun => PathBuf::from(CRUN_ROOT),
         })
     }
 
     fn filters(&self) -> PathBuf {
         self.state.join("filters")
     }
+}
+
+/// The runtime that a container was created with, for a verb that needs no decision. The runtime's
+/// state directory is the one that the command line names, or either runtime's own.
+pub fn recorded_runtime(invocation: &Invocation) -> Option<PathBuf> {
+    let Command::Pass(Plain { id: Some(id), .. }) = &invocation.command else { return None };
+    let roots = match &invocation.global.root {
+        Some(root) => vec![root.clone()],
+        None => vec![PathBuf::from(RUNC_ROOT), PathBuf::from(CRUN_ROOT)],
+    };
+    roots.iter().find_map(|root| {
+        let state = State::of(Path::new(config::STATE), root, id.as_str());
+        Some(crate::record::Record::read(&state).ok()?.runtime.into())
+    })
 }
 
 fn refused(operation: &'static str, id: &str, reasons: Vec<Reason>) -> GateError {

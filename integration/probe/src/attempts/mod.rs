@@ -10,6 +10,7 @@ mod mounts;
 mod namespaces;
 mod processes;
 mod procfs;
+mod shape;
 mod sockets;
 mod tcp;
 
@@ -44,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Attempt> {
         devices::ATTEMPTS,
         procfs::ATTEMPTS,
         files::ATTEMPTS,
+        shape::ATTEMPTS,
     ]
     .into_iter()
     .flatten()

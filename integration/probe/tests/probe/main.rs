@@ -103,3 +103,19 @@ fn all_runs_every_attempt_without_arguments_and_each_is_judged() {
         assert_ne!(verdict["outcome"], "killed", "{verdict}");
     }
 }
+
+#[test]
+fn each_runs_every_command_and_exits_with_the_worst() {
+    let output = run("each holds /proc/self/comm probe -- status-has /uid/0 no-id -- umount");
+    assert_eq!(output.status.code(), Some(2));
+    let outcomes: Vec<Value> = String::from_utf8(output.stdout)
+        .expect("text")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(outcomes.len(), 2);
+    assert_eq!(outcomes[0]["outcome"], "allowed", "{outcomes:?}");
+    assert_eq!(outcomes[1]["outcome"], "denied", "{outcomes:?}");
+    assert_outcome("processes 5", "allowed");
+    assert_outcome("propagates /no-mount", "unsupported");
+}

@@ -1,0 +1,107 @@
+//! What a container was made with, as its processes see it: limits, values, the propagation of mounts.
+
+use std::fs;
+
+use super::{Attempt, needed, number, text, with};
+use crate::errno::Errno;
+use crate::state;
+use crate::sys::child::Companion;
+use crate::verdict::{Judged, Reading, Verdict};
+
+pub(super) const ATTEMPTS: &[Attempt] = &[
+    with(
+        "processes",
+        "<count>",
+        (1, 1),
+        "have that many children at once",
+        processes,
+    ),
+    with(
+        "holds",
+        "<path> <text>",
+        (2, 2),
+        "does that file hold the text?",
+        holds,
+    ),
+    with(
+        "status-has",
+        "<pointer> <value>",
+        (2, 2),
+        "does `status` have that value at the JSON pointer, or that element?",
+        status_has,
+    ),
+    with(
+        "propagates",
+        "<mount point>",
+        (1, 1),
+        "do mounts below it pass to its peers (mountinfo: shared)?",
+        propagates,
+    ),
+];
+
+fn processes(args: &[String]) -> Judged {
+    let count: usize = number(args, 0, 0)?;
+    let mut held = Vec::new();
+    for made in 0..count {
+        match Companion::start() {
+            Ok(companion) => held.push(companion),
+            Err(errno) => {
+                return Ok(Reading::ALWAYS
+                    .judge_errno(&format!("have {count} children: after {made}"), errno));
+            }
+        }
+    }
+    Ok(Verdict::allowed(format!("{count} children at once")))
+}
+
+fn holds(args: &[String]) -> Judged {
+    let (path, wanted) = (text(args, 0, ""), text(args, 1, ""));
+    Ok(match fs::read_to_string(path).map_err(Errno::from) {
+        Err(errno) => Reading {
+            absent: &[libc::ENOENT],
+            ..Reading::ALWAYS
+        }
+        .judge_errno(&format!("read {path}"), errno),
+        Ok(found) => told(found.contains(wanted), &format!("{path}: {:?}", found.trim_end())),
+    })
+}
+
+fn status_has(args: &[String]) -> Judged {
+    let (pointer, wanted) = (text(args, 0, ""), text(args, 1, ""));
+    let status = state::status("");
+    let Some(found) = status.pointer(pointer) else {
+        return Ok(Verdict::unsupported(None, format!("status has no {pointer}")));
+    };
+    let is = |value: &serde_json::Value| {
+        value.as_str() == Some(wanted) || value.to_string() == wanted
+    };
+    let has = is(found) || found.as_array().is_some_and(|values| values.iter().any(is));
+    Ok(told(has, &format!("{pointer}: {found}")))
+}
+
+/// The sixth column is the mount point, options follow, tags up to a hyphen (proc_pid_mountinfo(5)).
+fn propagates(args: &[String]) -> Judged {
+    let point = text(args, 0, "");
+    let table = needed("read mountinfo", fs::read_to_string("/proc/self/mountinfo"))?;
+    let mount = table
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some(point))
+        .next_back();
+    let Some(mount) = mount else {
+        return Ok(Verdict::unsupported(None, format!("{point} is no mount point")));
+    };
+    let shared = mount
+        .split(' ')
+        .skip(6)
+        .take_while(|tag| *tag != "-")
+        .any(|tag| tag.starts_with("shared:"));
+    Ok(told(shared, mount))
+}
+
+fn told(yes: bool, evidence: &str) -> Verdict {
+    if yes {
+        Verdict::allowed(evidence)
+    } else {
+        Verdict::denied(None, evidence)
+    }
+}

@@ -1,0 +1,15 @@
+//! The gate, door by door: what callers of the runtime ask for, what becomes of it, and that a refusal changes nothing.
+
+// All of this is tests, helpers included.
+#![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
+
+mod changed_policy;
+mod configuration;
+mod exec;
+mod hostile_bundle;
+mod kubernetes;
+mod lifecycle;
+mod node_floor;
+mod setup;
+mod verbs;
+mod verified;
