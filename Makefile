@@ -36,7 +36,7 @@ lint: ## Check format, lints and, where cargo-deny is installed, dependencies
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: dependencies are not checked"; fi
 
 # CI=true: a test that cannot run here fails instead of being skipped.
-test: prerequisites lint ## Lint, and run every test against real containerd, runc and crun (as root)
+test: prerequisites lint build ## Lint, and run every test against real containerd, runc and crun (as root)
 	CI=true $(CARGO) test --workspace --locked --no-fail-fast
 
 demo: prerequisites build ## Show a container that asks for too much (as root; leaves nothing running)

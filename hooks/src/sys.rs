@@ -124,6 +124,15 @@ pub fn no_new_privs() -> bool {
     unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
 }
 
+/// Takes the calling process out of reach of ptrace(2) by other processes of its user, until the next
+/// execve: an exec's launcher must not be taken over by what already runs in the container. A process
+/// in a Landlock domain cannot trace it in any case; one of another container in a shared pid
+/// namespace might.
+pub fn not_dumpable() {
+    // SAFETY: integers only. It cannot fail for these values (prctl(2)).
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
 /// Loads one seccomp filter on the calling thread, for good.
 ///
 /// # Errors

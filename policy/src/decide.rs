@@ -60,7 +60,7 @@ pub fn decide(request: &Request<'_>, floor: &Floor) -> Verdict {
     let mut notes = Vec::new();
     note_unknown_fields(request.spec, "", &mut notes);
     let seccomp = view::at(&pass.spec, "linux.seccomp").cloned();
-    match launch::plan(pass.spec, pass.layers) {
+    match launch::plan(request.door, pass.spec, pass.layers) {
         Ok((spec, launch)) => {
             notes.extend(launch.open_ends());
             Verdict::Admit(Box::new(Admission {

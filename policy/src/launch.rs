@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::controls::Rule;
 use crate::controls::landlock::{Landlock, Layer};
+use crate::decide::Door;
 use crate::seccomp::{Profile, SeccompError, deny_profile};
 use crate::spec::edit::Edit;
 use crate::spec::view;
@@ -75,6 +76,7 @@ pub fn is_reserved(destination: &str) -> bool {
 /// # Errors
 /// A reason to refuse, where the launcher is needed and cannot be placed.
 pub(crate) fn plan(
+    door: Door,
     spec: Value,
     layers: BTreeSet<Layer>,
 ) -> Result<(Value, Launch), Box<Reason>> {
@@ -91,7 +93,8 @@ pub(crate) fn plan(
             policy: None,
         })
     };
-    if spec.get("mounts").is_some() && !has_dev_tmpfs(&spec) {
+    // A container that runs has the launcher's mounts or has not; an exec's request has no mounts.
+    if door == Door::Create && !has_dev_tmpfs(&spec) {
         return Err(refuse(
             "mounts",
             Value::String("no tmpfs at /dev".to_owned()),

@@ -126,6 +126,11 @@ pub(crate) fn hold<R: Rule>(rules: impl Strategy<Value = R> + Clone, specs: impl
             prop_assert_eq!(&enforced(&both, &after), &after);
             prop_assert!(is_within(&a, &after), "within the meet but not within a: {after}");
             prop_assert!(is_within(&b, &after), "within the meet but not within b: {after}");
+            // Only tightens: whatever rule the request kept, its outcome keeps. A label put in the place
+            // of another is no less and no more; only the kernel's profile can say.
+            if !["appArmor", "seLinux"].contains(&R::CONTROL) && is_within(&c, &spec) {
+                prop_assert!(is_within(&c, &after), "the request kept {c:?}, its outcome does not: {after}");
+            }
         } else {
             prop_assert!(!is_within(&a, &spec) || !is_within(&b, &spec));
         }

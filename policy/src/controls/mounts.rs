@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::allow_list::{AllowLists, intersection};
 use super::host_path::HostPath;
 use super::mount_places::{is_usual, kind};
-use super::propagation::{Propagation, in_words};
+use super::propagation::{Propagation, deserialize_closed, in_words};
 use super::{Asked, Finding, Mismatch, Rule, Scope};
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
@@ -59,7 +59,9 @@ pub struct HostPaths {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Propagations {
     /// Of `slave`, `rslave` (Kubernetes: `HostToContainer`), `shared` and `rshared`
-    /// (`Bidirectional`), those that are allowed. What passes no mounts always is.
+    /// (`Bidirectional`), those that are allowed; `shared` allows `slave` too, and `rshared` `rslave`.
+    /// What passes no mounts always is.
+    #[serde(deserialize_with = "deserialize_closed")]
     pub allow: BTreeSet<Propagation>,
 }
 

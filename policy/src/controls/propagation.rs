@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A propagation, by the name that the OCI spec gives it.
 ///
@@ -73,6 +73,34 @@ impl Propagation {
     }
 }
 
+/// The set with what passes less than its members: whoever may pass mounts both ways may pass them one
+/// way. Only closed sets intersect to what both allow.
+pub(super) fn closed(allow: impl IntoIterator<Item = Propagation>) -> BTreeSet<Propagation> {
+    allow
+        .into_iter()
+        .flat_map(|propagation| match propagation {
+            Shared => vec![Shared, Slave],
+            Rshared => vec![Rshared, Rslave],
+            other => vec![other],
+        })
+        .collect()
+}
+
+/// Reads a list into a [`closed`] set.
+pub(super) fn deserialize_closed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeSet<Propagation>, D::Error> {
+    BTreeSet::deserialize(deserializer).map(|allow: BTreeSet<Propagation>| closed(allow))
+}
+
+/// The same where the list may be left out.
+pub(super) fn deserialize_maybe_closed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeSet<Propagation>>, D::Error> {
+    Option::deserialize(deserializer)
+        .map(|allow: Option<BTreeSet<Propagation>>| allow.map(closed))
+}
+
 impl FromStr for Propagation {
     type Err = ();
 
@@ -125,6 +153,7 @@ mod tests {
         assert_eq!(Rshared.lowered(&[Slave].into()), Rprivate);
         assert_eq!(Shared.lowered(&[Rshared].into()), Private);
         assert_eq!(Unbindable.lowered(&[].into()), Unbindable);
+        assert_eq!(closed([Rshared]), [Rslave, Rshared].into());
         assert_eq!("rslave".parse(), Ok(Rslave));
         assert_eq!("RSLAVE".parse::<Propagation>(), Err(()));
     }

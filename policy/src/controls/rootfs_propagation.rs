@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::allow_list::intersection;
-use super::propagation::{Propagation, in_words};
+use super::propagation::{Propagation, deserialize_maybe_closed, in_words};
 use super::{Asked, Finding, Mismatch, Rule, Scope};
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
@@ -19,11 +19,15 @@ const FIELD: &str = "linux.rootfsPropagation";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RootfsPropagation {
-    /// Of `slave`, `rslave`, `shared` and `rshared`, those that a container may ask for; what passes
-    /// no mounts (`private` and the like) is always allowed. A container that asks for none gets
+    /// Of `slave`, `rslave`, `shared` and `rshared`, those that a container may ask for; `shared` allows
+    /// `slave` too, and `rshared` `rslave`. What passes no mounts (`private` and the like) is always allowed. A container that asks for none gets
     /// `rslave` from runc, and `rprivate` where the list does not have `rslave`. Left out, all are
     /// allowed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "deserialize_maybe_closed"
+    )]
     pub allow: Option<BTreeSet<Propagation>>,
 }
 
@@ -74,12 +78,13 @@ impl Rule for RootfsPropagation {
 mod tests {
     use super::*;
     use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use crate::controls::propagation::closed;
     use proptest::prelude::*;
     use proptest::sample::{select, subsequence};
 
     fn allow(list: &[Propagation]) -> RootfsPropagation {
         RootfsPropagation {
-            allow: Some(list.iter().copied().collect()),
+            allow: Some(closed(list.iter().copied())),
         }
     }
 
@@ -114,7 +119,7 @@ mod tests {
         use Propagation::{Private, Rshared, Rslave, Shared, Slave};
         let lists = subsequence(vec![Private, Slave, Rslave, Shared, Rshared], 0..=5);
         let rules = proptest::option::of(lists).prop_map(|allow| RootfsPropagation {
-            allow: allow.map(BTreeSet::from_iter),
+            allow: allow.map(closed),
         });
         let asked = [
             json!(null),

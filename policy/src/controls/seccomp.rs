@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -16,6 +16,7 @@ use crate::document::DocumentError;
 use crate::proc::Seen;
 use crate::seccomp::{
     Arch, Function, Profile, Reading, SeccompError, Source, Target, builtin, deny_profile,
+    is_known, suggest as nearest_syscall,
 };
 use crate::spec::edit::Edit;
 use crate::spec::view;
@@ -37,16 +38,54 @@ pub struct SeccompDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<String>,
     /// System calls that are answered with EPERM, by name. On every architecture that stays allowed.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "syscalls")]
     pub deny_syscalls: BTreeSet<String>,
     /// Socket address families that cannot be opened, by name (`AF_ALG`). On 32-bit x86 this takes
     /// away `socketcall(SYS_SOCKET)` whole, since the family stands behind a pointer there.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "families")]
     pub deny_socket_families: BTreeSet<String>,
     /// Architectures whose calls stay allowed, by OCI name (`SCMP_ARCH_X86`); the machine's own
     /// always is. `[]` is the machine's own alone. Calls of others kill the process's thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architectures: Option<BTreeSet<String>>,
+}
+
+/// Names are checked as they are read, so that an error has the place of the name.
+fn syscalls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(try_from = "String")]
+    struct Name(String);
+
+    impl TryFrom<String> for Name {
+        type Error = String;
+
+        fn try_from(name: String) -> Result<Name, String> {
+            if is_known(&name) {
+                return Ok(Name(name));
+            }
+            Err(suggest::unknown("system call", &name, nearest_syscall(&name).as_deref()))
+        }
+    }
+    Ok(Vec::<Name>::deserialize(deserializer)?.into_iter().map(|Name(name)| name).collect())
+}
+
+fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(try_from = "String")]
+    struct Name(String);
+
+    impl TryFrom<String> for Name {
+        type Error = String;
+
+        fn try_from(name: String) -> Result<Name, String> {
+            let known = FAMILIES.iter().map(|(known, _)| *known);
+            if known.clone().any(|known| known == name) {
+                return Ok(Name(name));
+            }
+            Err(suggest::unknown("socket family", &name, known))
+        }
+    }
+    Ok(Vec::<Name>::deserialize(deserializer)?.into_iter().map(|Name(name)| name).collect())
 }
 
 /// The rule: profiles with their content, and what they are met with.
@@ -99,12 +138,14 @@ impl Seccomp {
             .deny_socket_families
             .iter()
             .map(|name| {
-                FAMILIES.iter().find(|(known, _)| known == name).map(|(_, number)| *number).ok_or_else(
-                    || {
+                FAMILIES
+                    .iter()
+                    .find(|(known, _)| known == name)
+                    .map(|(_, number)| *number)
+                    .ok_or_else(|| {
                         let known = FAMILIES.iter().map(|(known, _)| *known);
                         ProfileError::Content(suggest::unknown("socket family", name, known))
-                    },
-                )
+                    })
             })
             .collect::<Result<_, _>>()?;
         for name in document.architectures.iter().flatten() {
@@ -131,7 +172,11 @@ impl Seccomp {
     }
 
     /// What the rule demands of a container with these capabilities; `None` where it demands nothing.
-    fn demanded(&self, asked: &Asked<'_>, unconfined: bool) -> Result<Option<Function>, SeccompError> {
+    fn demanded(
+        &self,
+        asked: &Asked<'_>,
+        unconfined: bool,
+    ) -> Result<Option<Function>, SeccompError> {
         let caps: BTreeSet<String> = match asked.bounding {
             Some(bounding) => bounding.iter().cloned().collect(),
             None => view::strings(asked.spec, "process.capabilities.bounding")
@@ -155,7 +200,9 @@ impl Seccomp {
         let Some(first) = functions.next() else { return Ok(None) };
         let met = functions.try_fold(first, |met, function| met.meet(&function))?;
         Ok(Some(match &self.architectures {
-            Some(names) => met.restrict_to(&names.iter().filter_map(|name| Arch::parse(name)).collect()),
+            Some(names) => {
+                met.restrict_to(&names.iter().filter_map(|name| Arch::parse(name)).collect())
+            }
             None => met,
         }))
     }
@@ -179,7 +226,9 @@ impl Seccomp {
             // a runtime that is root (runtime-spec, config-linux.md, listenerPath).
             return Ok(Some(Finding {
                 field: "linux.seccomp.listenerPath".to_owned(),
-                asked: view::at(section, "listenerPath").cloned().unwrap_or(json!("SCMP_ACT_NOTIFY")),
+                asked: view::at(section, "listenerPath")
+                    .cloned()
+                    .unwrap_or(json!("SCMP_ACT_NOTIFY")),
                 allowed: "no seccomp listener".to_owned(),
                 remedy: None,
             }));
@@ -197,17 +246,20 @@ impl Seccomp {
             .into_iter()
             .take(8)
             .collect();
-        let asked = json!(format!("a profile that is wider, in {} and possibly more", wider.join(", ")));
+        let asked =
+            json!(format!("a profile that is wider, in {} and possibly more", wider.join(", ")));
         Ok(Some(finding(asked, met.to_profile()?)))
     }
 
     fn in_words(&self) -> String {
-        let mut words: Vec<String> = self.floors.keys().chain(self.defaults.keys()).cloned().collect();
+        let mut words: Vec<String> =
+            self.floors.keys().chain(self.defaults.keys()).cloned().collect();
         if !self.deny_syscalls.is_empty() {
             let names: Vec<&str> = self.deny_syscalls.iter().map(String::as_str).collect();
             words.push(format!("without {}", names.join(", ")));
         }
-        let families = FAMILIES.iter().filter(|(_, number)| self.deny_socket_families.contains(number));
+        let families =
+            FAMILIES.iter().filter(|(_, number)| self.deny_socket_families.contains(number));
         words.extend(families.map(|(name, _)| format!("without {name}")));
         if let Some(architectures) = &self.architectures {
             let names: Vec<&str> = architectures.iter().map(String::as_str).collect();
@@ -270,14 +322,16 @@ impl Rule for Seccomp {
 /// it is loaded and not when a container starts.
 fn check_profile(source: &Source) -> Result<(), SeccompError> {
     let none = BTreeSet::new();
-    let all: BTreeSet<String> = super::capabilities::Capability::all().map(|c| format!("CAP_{c}")).collect();
+    let all: BTreeSet<String> =
+        super::capabilities::Capability::all().map(|c| format!("CAP_{c}")).collect();
     for caps in [&none, &all] {
         let profile = source.resolve(&Target { caps, kernel: (u32::MAX, 0) })?;
         Function::of(&profile, Reading::Policy)?;
         if profile.notifies() || profile.listener().is_some() {
             return Err(SeccompError::Unsupported {
                 what: "SCMP_ACT_NOTIFY".to_owned(),
-                why: "an agent would decide in the floor's place; deny the calls instead".to_owned(),
+                why: "an agent would decide in the floor's place; deny the calls instead"
+                    .to_owned(),
             });
         }
     }
@@ -352,11 +406,14 @@ mod tests {
 
     fn rule(document: Value) -> Seccomp {
         let document = serde_json::from_value(document).unwrap();
-        Seccomp::load(document, &mut |name| Ok(match name {
-            "no-keyctl.json" => br#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
-                {"names":["keyctl"],"action":"SCMP_ACT_ERRNO"}]}"#.to_vec(),
-            _ => b"{}".to_vec(),
-        }))
+        Seccomp::load(document, &mut |name| {
+            Ok(match name {
+                "no-keyctl.json" => br#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+                {"names":["keyctl"],"action":"SCMP_ACT_ERRNO"}]}"#
+                    .to_vec(),
+                _ => b"{}".to_vec(),
+            })
+        })
         .unwrap_or_else(|error| panic!("{error:?}"))
     }
 
@@ -411,8 +468,13 @@ mod tests {
     #[test]
     fn names_are_checked() {
         let load = |document: Value| {
-            let document = serde_json::from_value(document).unwrap();
-            match Seccomp::load(document, &mut |_| Ok(b"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"keyctrl\"],\"action\":\"SCMP_ACT_ERRNO\"}]}".to_vec())) {
+            let document = match serde_json::from_value(document) {
+                Ok(document) => document,
+                Err(error) => return error.to_string(),
+            };
+            match Seccomp::load(document, &mut |_| {
+                Ok(b"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"keyctrl\"],\"action\":\"SCMP_ACT_ERRNO\"}]}".to_vec())
+            }) {
                 Err(ProfileError::Content(message)) => message,
                 other => panic!("{other:?}"),
             }
@@ -428,13 +490,15 @@ mod tests {
         let names = ["keyctl", "mount", "read", "socket"];
         let strings = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
         let denied = subsequence(strings(&names), 0..=3);
-        let rules = (denied, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(deny, x, y, beneath)| {
-            let floor = x.then_some("no-keyctl.json");
-            let families = if y { vec!["AF_ALG"] } else { vec![] };
-            let rule = rule(json!({"denySyscalls": deny, "floor": floor,
+        let rules = (denied, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(deny, x, y, beneath)| {
+                let floor = x.then_some("no-keyctl.json");
+                let families = if y { vec!["AF_ALG"] } else { vec![] };
+                let rule = rule(json!({"denySyscalls": deny, "floor": floor,
                 "denySocketFamilies": families, "architectures": y.then(Vec::<String>::new)}));
-            if beneath { rule.meet(&Seccomp::beneath_landlock()) } else { rule }
-        });
+                if beneath { rule.meet(&Seccomp::beneath_landlock()) } else { rule }
+            },
+        );
         let asked = subsequence(strings(&names), 1..=3);
         let specs = proptest::option::of((asked, any::<bool>())).prop_map(|asked| match asked {
             None => json!({"process": {}}),

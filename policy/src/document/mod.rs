@@ -26,3 +26,8 @@ pub enum ApiVersion {
     #[serde(rename = "coaming.dev/v1alpha1")]
     V1Alpha1,
 }
+
+/// How documents are parsed: `yes` and `"true"` are no booleans, in whatever YAML they once were.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
+}

@@ -80,8 +80,9 @@ impl NodeConfiguration {
     /// # Errors
     /// [`DocumentError::Invalid`], with the place; also for a path that is not absolute.
     pub fn parse(file: &str, text: &str) -> Result<Self, DocumentError> {
-        let configuration: NodeConfiguration = serde_saphyr::from_str(text)
-            .map_err(|error| DocumentError::from_yaml(file, &error))?;
+        let configuration: NodeConfiguration =
+            serde_saphyr::from_str_with_options(text, super::options())
+                .map_err(|error| DocumentError::from_yaml(file, &error))?;
         let paths = configuration
             .runtimes
             .values()
@@ -125,11 +126,18 @@ mod tests {
 
     #[test]
     fn errors_say_where_and_suggest() {
-        let error = |text: String| NodeConfiguration::parse("c.yaml", &text).unwrap_err().to_string();
+        let error =
+            |text: String| NodeConfiguration::parse("c.yaml", &text).unwrap_err().to_string();
         let unknown = error(format!("{HEAD}polcyDirectory: /x\n"));
-        assert!(unknown.starts_with("c.yaml:3:1: ") && unknown.contains("\"policyDirectory\""), "{unknown}");
+        assert!(
+            unknown.starts_with("c.yaml:3:1: ") && unknown.contains("\"policyDirectory\""),
+            "{unknown}"
+        );
         assert!(error(format!("{HEAD}floor: basline\n")).contains("did you mean \"baseline\""));
-        assert!(error(format!("{HEAD}runtimes: {{coaming-runc: {{path: runc}}}}\n")).contains("absolute"));
+        assert!(
+            error(format!("{HEAD}runtimes: {{coaming-runc: {{path: runc}}}}\n"))
+                .contains("absolute")
+        );
         assert!(error(format!("{HEAD}floor: node\nfloor: node\n")).contains("c.yaml:4"));
     }
 }

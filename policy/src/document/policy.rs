@@ -164,7 +164,8 @@ const MAY_BE_DEGRADED: [&str; 3] = ["landlock", "appArmor", "seLinux"];
 /// [`DocumentError::Invalid`] with the place.
 pub fn parse_policies(file: &str, text: &str) -> Result<Vec<PolicyDocument>, DocumentError> {
     let documents: Vec<PolicyDocument> =
-        serde_saphyr::from_multiple(text).map_err(|error| DocumentError::from_yaml(file, &error))?;
+        serde_saphyr::from_multiple_with_options(text, super::options())
+            .map_err(|error| DocumentError::from_yaml(file, &error))?;
     for document in &documents {
         document.check(file)?;
     }
@@ -179,7 +180,9 @@ impl PolicyDocument {
             return Err(DocumentError::at(
                 file,
                 self.metadata.line,
-                format!("metadata.name {name:?} is not made of lower-case letters, digits, - and ."),
+                format!(
+                    "metadata.name {name:?} is not made of lower-case letters, digits, - and ."
+                ),
             ));
         }
         if let Some(actions) = &self.spec.actions {

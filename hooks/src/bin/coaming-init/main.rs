@@ -44,6 +44,7 @@ pub unsafe extern "C" fn main(
 /// # Safety
 /// `argv` holds `argc` pointers to C strings and then a null, `envp` C strings until a null.
 unsafe fn launch(argc: usize, argv: *const *const c_char, envp: *const *const c_char) -> Failure {
+    sys::not_dumpable();
     if argc < 3 {
         return Failure::Usage;
     }

@@ -9,20 +9,8 @@ use crate::sys::child::Companion;
 use crate::verdict::{Judged, Reading, Verdict};
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
-    with(
-        "processes",
-        "<count>",
-        (1, 1),
-        "have that many children at once",
-        processes,
-    ),
-    with(
-        "holds",
-        "<path> <text>",
-        (2, 2),
-        "does that file hold the text?",
-        holds,
-    ),
+    with("processes", "<count>", (1, 1), "have that many children at once", processes),
+    with("holds", "<path> <text>", (2, 2), "does that file hold the text?", holds),
     with(
         "status-has",
         "<pointer> <value>",
@@ -57,11 +45,8 @@ fn processes(args: &[String]) -> Judged {
 fn holds(args: &[String]) -> Judged {
     let (path, wanted) = (text(args, 0, ""), text(args, 1, ""));
     Ok(match fs::read_to_string(path).map_err(Errno::from) {
-        Err(errno) => Reading {
-            absent: &[libc::ENOENT],
-            ..Reading::ALWAYS
-        }
-        .judge_errno(&format!("read {path}"), errno),
+        Err(errno) => Reading { absent: &[libc::ENOENT], ..Reading::ALWAYS }
+            .judge_errno(&format!("read {path}"), errno),
         Ok(found) => told(found.contains(wanted), &format!("{path}: {:?}", found.trim_end())),
     })
 }
@@ -72,9 +57,8 @@ fn status_has(args: &[String]) -> Judged {
     let Some(found) = status.pointer(pointer) else {
         return Ok(Verdict::unsupported(None, format!("status has no {pointer}")));
     };
-    let is = |value: &serde_json::Value| {
-        value.as_str() == Some(wanted) || value.to_string() == wanted
-    };
+    let is =
+        |value: &serde_json::Value| value.as_str() == Some(wanted) || value.to_string() == wanted;
     let has = is(found) || found.as_array().is_some_and(|values| values.iter().any(is));
     Ok(told(has, &format!("{pointer}: {found}")))
 }
@@ -83,10 +67,7 @@ fn status_has(args: &[String]) -> Judged {
 fn propagates(args: &[String]) -> Judged {
     let point = text(args, 0, "");
     let table = needed("read mountinfo", fs::read_to_string("/proc/self/mountinfo"))?;
-    let mount = table
-        .lines()
-        .filter(|line| line.split(' ').nth(4) == Some(point))
-        .next_back();
+    let mount = table.lines().filter(|line| line.split(' ').nth(4) == Some(point)).next_back();
     let Some(mount) = mount else {
         return Ok(Verdict::unsupported(None, format!("{point} is no mount point")));
     };
@@ -99,9 +80,5 @@ fn propagates(args: &[String]) -> Judged {
 }
 
 fn told(yes: bool, evidence: &str) -> Verdict {
-    if yes {
-        Verdict::allowed(evidence)
-    } else {
-        Verdict::denied(None, evidence)
-    }
+    if yes { Verdict::allowed(evidence) } else { Verdict::denied(None, evidence) }
 }

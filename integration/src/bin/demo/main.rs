@@ -2,6 +2,7 @@
 //! held against what it should say; the exit code is 1 when one does not.
 
 mod attacks;
+mod explain;
 mod page;
 mod setting;
 mod steps;

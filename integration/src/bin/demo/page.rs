@@ -22,12 +22,12 @@ impl Page {
         self.steps += 1;
         let title = format!("{}. {title}", self.steps);
         let line = "-".repeat(title.chars().count());
-        write(&format!("\n{title}\n{line}\n"))
+        write(&format!("{title}\n{line}\n"))
     }
 
     /// A paragraph, wrapped.
     pub(crate) fn say(&self, text: &str) -> Result<(), Error> {
-        write(&format!("{}\n", wrapped(text, "")))
+        write(&format!("{}\n\n", wrapped(text, "")))
     }
 
     /// Text as it is, indented.
@@ -37,12 +37,12 @@ impl Page {
             .lines()
             .map(|line| format!("    {line}").trim_end().to_owned() + "\n")
             .collect();
-        write(&format!("\n{lines}\n"))
+        write(&format!("{lines}\n"))
     }
 
     /// A long message, indented and wrapped.
     pub(crate) fn quote(&self, text: &str) -> Result<(), Error> {
-        write(&format!("\n{}\n\n", wrapped(text, "    ")))
+        write(&format!("{}\n\n", wrapped(text, "    ")))
     }
 
     /// Rows of as many cells as the head has.
@@ -65,7 +65,7 @@ impl Page {
         };
         let ruler = widths.map(|width| "-".repeat(width));
         let rows: String = rows.iter().map(line).collect();
-        write(&format!("\n{}{}{rows}\n", line(&head), line(&ruler)))
+        write(&format!("{}{}{rows}\n", line(&head), line(&ruler)))
     }
 
     /// Remembers, and says at once, what is not as it should be.
@@ -74,15 +74,15 @@ impl Page {
             return Ok(());
         }
         self.wrong.push(otherwise.to_owned());
-        write(&format!("{}\n", wrapped(&format!("WRONG: {otherwise}"), "")))
+        write(&format!("{}\n\n", wrapped(&format!("WRONG: {otherwise}"), "")))
     }
 
     /// The last words; whether all was as it should be.
     pub(crate) fn end(&self) -> Result<bool, Error> {
         if self.wrong.is_empty() {
-            return self.say("\nEvery line above is as it should be.").map(|()| true);
+            return self.say("Every line above is as it should be.").map(|()| true);
         }
-        write("\nThis demo did not show what it should:\n")?;
+        write("This demo did not show what it should:\n")?;
         for wrong in &self.wrong {
             write(&format!("{}\n", wrapped(wrong, "    ")))?;
         }

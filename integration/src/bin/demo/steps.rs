@@ -9,6 +9,7 @@ use coaming_integration::cri::{ContainerSpec, Pod, Profile, Sandbox};
 use coaming_integration::{Cri, Error, Node, images, leftovers};
 
 use crate::attacks::{Attack, Outcome};
+use crate::explain::Explained;
 use crate::page::Page;
 use crate::setting::{self, NAMESPACE, POLICY_PATH, Setting};
 
@@ -38,9 +39,10 @@ pub(crate) fn node_started(page: &mut Page, node: &Node) -> Result<(), Error> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let suite = node.config().containerd.suite();
     page.verbatim(&format!(
-        "from Debian {suite}: {}\nkernel: {release}\n\
+        "from Debian {suite}: {}\nkernel: {}\n\
          handlers: runc = the stock shim with runc, coaming = the stock shim with coaming-runc",
         setting::versions(suite),
+        release.trim(),
     ))
 }
 
@@ -54,7 +56,7 @@ pub(crate) fn policy(page: &mut Page, setting: &Setting) -> Result<(), Error> {
     if setting.is_best_effort() {
         page.say(
             "This kernel is older than 6.10 and lacks some of these Landlock rights. Without the \
-             last line no container would start; with it the record says what is missing.\n",
+             last line no container would start; with it the record says what is missing.",
         )?;
     }
     Ok(())
@@ -75,8 +77,8 @@ pub(crate) fn refused(page: &mut Page, cri: &Cri<'_>) -> Result<(), Error> {
     match cri.run_pod(&pod("coaming")) {
         Err(Error::Cri { message, .. }) => {
             page.quote(&format!(
-                "Warning  FailedCreatePodSandBox  kubelet  Failed to create pod sandbox: rpc error: code = \
-                 Unknown desc = {message}"
+                "Warning FailedCreatePodSandBox: Failed to create pod sandbox: rpc error: code = Unknown desc = \
+                 {message}"
             ))?;
             for word in ["coaming refused", "baseline", "spec.hostNamespaces"] {
                 let wrong = format!("the refusal does not say {word:?}");
@@ -115,17 +117,35 @@ pub(crate) fn pods(page: &mut Page, cri: &Cri<'_>, attacks: &[Attack]) -> Result
 pub(crate) fn explained(page: &mut Page, node: &Node, pods: &Pods) -> Result<(), Error> {
     page.step("What it asked and what it got")?;
     let short: String = pods.coaming.container.chars().take(12).collect();
-    page.say(&format!("$ coaming explain --container {short}"))?;
-    let explained =
-        node.world().run(["/usr/libexec/coaming/coaming", "explain", "--container", &short])?;
-    page.verbatim(&explained.text())?;
-    let exit = explained.code;
-    page.check(exit == 0, &format!("`coaming explain` ended with {exit}"))?;
-    for field in ["process.capabilities", "process.noNewPrivileges", "linux.seccomp"] {
+    page.say(&format!(
+        "`coaming explain --container {short}` tells it from the record. In short:"
+    ))?;
+    let cli = "/usr/libexec/coaming/coaming";
+    let said = node.world().run([cli, "explain", "--container", &short, "--output", "json"])?;
+    let explained = Explained::read(&said.clone().ok("coaming explain")?.stdout)?;
+    let rows = explained.rows();
+    page.table(["field", "asked", "got", "policy:line"], &rows)?;
+    for field in
+        ["process.capabilities", "process.noNewPrivileges", "linux.seccomp", "linux.devices"]
+    {
         let wrong = format!("`coaming explain` does not tell of {field}");
-        page.check(explained.stdout.contains(field), &wrong)?;
+        page.check(rows.iter().any(|[known, ..]| known == field), &wrong)?;
     }
-    Ok(())
+    for lost in explained.degraded() {
+        page.say(&format!("By leave of bestEffort: {lost}"))?;
+    }
+    let (held, mismatches) = explained.kernel();
+    page.say(&format!(
+        "The kernel's own word on the running process, held against the policies, agrees: {}.",
+        held.join(", ")
+    ))?;
+    for mismatch in &mismatches {
+        page.check(false, &format!("the kernel says otherwise: {mismatch}"))?;
+    }
+    page.check(
+        held.contains(&"capabilities") && held.contains(&"seccomp"),
+        "the kernel's word on capabilities and seccomp was not had",
+    )
 }
 
 pub(crate) fn attacked(

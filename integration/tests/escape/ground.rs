@@ -1,0 +1,138 @@
+//! A node of one pair, with coaming installed and what attempts are aimed at.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use coaming_integration::{
+    Bundle, Containerd, Error, Node, NodeConfig, Runtime, binaries, default_spec,
+};
+
+/// The folder of the node that belongs to this suite.
+pub(crate) const FOLDER: &str = "/run/escape";
+
+pub(crate) struct Ground {
+    pub(crate) node: Node,
+    /// Words of attempts that are known only now.
+    words: Vec<(String, String)>,
+}
+
+impl Ground {
+    /// # Errors
+    /// When the node does not start or coaming does not build.
+    pub(crate) fn prepare(containerd: Containerd, runtime: Runtime) -> Result<Ground, Error> {
+        let node = Node::start(NodeConfig::new(containerd, runtime))?;
+        let world = node.world();
+        world.install_coaming()?;
+        let probe = format!("{FOLDER}/probe");
+        world.install(binaries::probe()?, &probe, 0o755)?;
+        world.write(format!("{FOLDER}/secret"), "of the node\n", 0o600)?;
+        let path = "/usr/sbin:/usr/bin:/sbin:/bin";
+        let start = format!("echo $$ >{FOLDER}/outsider; exec {probe} pause");
+        world.spawn("/dev/null", path, ["sh", "-c", &start])?;
+        world.spawn(&format!("{FOLDER}/tcp"), path, [&probe, "serve", "7007"])?;
+        world.spawn(
+            &format!("{FOLDER}/abstract"),
+            path,
+            [&probe, "serve-abstract", "coaming-escape"],
+        )?;
+        let mut words = vec![(
+            "{outsider}".to_owned(),
+            wait_for("the outsider", || Ok(read(&node, "outsider")))?,
+        )];
+        for server in ["tcp", "abstract"] {
+            wait_for(server, || Ok(read(&node, server)))?;
+        }
+        for kind in ["pid", "net", "ipc", "uts"] {
+            let path = format!("/proc/{}/ns/{kind}", node.world().pid());
+            let link = fs::read_link(&path)
+                .map_err(|error| Error::Unavailable(format!("read {path}: {error}")))?;
+            let inode: String =
+                link.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+            words.push((format!("{{{kind}}}"), inode));
+        }
+        Ok(Ground { node, words })
+    }
+
+    /// An attempt as the probe is to be given it.
+    pub(crate) fn words(&self, attempt: &str) -> Vec<String> {
+        let filled = self
+            .words
+            .iter()
+            .fold(attempt.to_owned(), |text, (name, value)| text.replace(name, value));
+        filled.split(' ').map(|word| word.replace('~', " ")).collect()
+    }
+
+    /// The policy in force from now on, above one of the built-in floors.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn enforce(&self, floor: &str, policy: &str) -> Result<(), Error> {
+        let world = self.node.world();
+        let runtime = self.node.config().runtime;
+        let configuration = format!(
+            "apiVersion: coaming.dev/v1alpha1\nkind: NodeConfiguration\nfloor: {floor}\nruntimes:\n  {}: {{path: {}}}\n",
+            runtime.wrapper_name(),
+            runtime.path().display()
+        );
+        world.write("/etc/coaming/config.yaml", configuration, 0o644)?;
+        let spec = if policy.is_empty() {
+            " {}\n".to_owned()
+        } else {
+            policy.lines().fold("\n".to_owned(), |text, line| text + "  " + line + "\n")
+        };
+        let document = format!(
+            "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: escape}}\nspec:{spec}"
+        );
+        world.write("/etc/coaming/policy.d/escape.yaml", document, 0o644)
+    }
+
+    /// A root file system for the containers of one group.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn rootfs(&self, group: &str) -> Result<String, Error> {
+        let world = self.node.world();
+        let bundle = Bundle::new(world, group, &default_spec(group, ["unused"])?)?;
+        let root = bundle.path().join("rootfs").display().to_string();
+        let furnish = format!(
+            "cd {root} && mkdir opt && cp bin/probe bin/probe-setuid && chmod 4755 bin/probe-setuid && ln bin/probe opt/tool && echo content >var/file"
+        );
+        world.run(["sh", "-c", &furnish])?.ok("furnish the root file system")?;
+        Ok(root)
+    }
+
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn drop_rootfs(&self, group: &str) -> Result<(), Error> {
+        let remove = format!(
+            "grep -o '/run/bundles/{group}/[^ ]*' /proc/mounts | sort -r | xargs -r umount -l; rm -rf /run/bundles/{group}"
+        );
+        self.node.world().run(["sh", "-c", &remove])?.ok("remove the root file system").map(drop)
+    }
+}
+
+/// Waits until something is there. It gives up in the end: a test must not hang.
+///
+/// # Errors
+/// As `look`, or that there was nothing.
+pub(crate) fn wait_for<T>(
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>, Error>,
+) -> Result<T, Error> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if Instant::now() > end {
+            return Err(Error::Unavailable(format!("waited in vain for {what}")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The first line of a file, once it is whole.
+fn read(node: &Node, file: &str) -> Option<String> {
+    let text = node.world().read(format!("{FOLDER}/{file}")).ok()?;
+    text.split_once('\n').map(|(line, _)| line.to_owned())
+}

@@ -1,0 +1,187 @@
+//! How containers ask for more than they shall have: edits of containerd's default runtime spec.
+
+use serde_json::{Value, json};
+
+use crate::ground::FOLDER;
+
+/// Those that every kernel of the last years knows.
+const CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Nothing beyond the default.
+pub(crate) fn nothing(_: &mut Value) {}
+
+/// Every capability that this machine gives, and new privileges.
+pub(crate) fn all_capabilities(spec: &mut Value) {
+    // runc refuses what is beyond its own bounding set (a container's root has less than a host's).
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let own = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .unwrap_or_default();
+    let names: Vec<String> = CAPABILITIES
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| own & 1 << bit != 0)
+        .map(|(_, name)| format!("CAP_{name}"))
+        .collect();
+    for set in ["bounding", "effective", "permitted"] {
+        spec["process"]["capabilities"][set] = json!(names);
+    }
+    new_privileges(spec);
+}
+
+pub(crate) fn new_privileges(spec: &mut Value) {
+    spec["process"]["noNewPrivileges"] = json!(false);
+}
+
+/// All of the above but new privileges: the launcher loads the filters.
+pub(crate) fn all_capabilities_no_new_privileges(spec: &mut Value) {
+    all_capabilities(spec);
+    spec["process"]["noNewPrivileges"] = json!(true);
+}
+
+/// The node's processes and network, and the right to trace and signal any of them.
+pub(crate) fn node_namespaces(spec: &mut Value) {
+    all_capabilities(spec);
+    without_namespaces(spec, &["pid", "network", "ipc", "uts"]);
+}
+
+/// The same by the path of another process's namespaces.
+pub(crate) fn node_namespaces_by_path(spec: &mut Value) {
+    let Some(namespaces) = spec["linux"]["namespaces"].as_array_mut() else {
+        panic!("the spec has no namespaces")
+    };
+    for namespace in namespaces {
+        let file = match namespace["type"].as_str() {
+            Some("network") => "net",
+            Some("ipc") => "ipc",
+            Some("uts") => "uts",
+            _ => continue,
+        };
+        namespace["path"] = json!(format!("/proc/1/ns/{file}"));
+    }
+}
+
+fn without_namespaces(spec: &mut Value, kinds: &[&str]) {
+    if let Some(namespaces) = spec["linux"]["namespaces"].as_array_mut() {
+        namespaces.retain(|namespace| {
+            !namespace["type"].as_str().is_some_and(|kind| kinds.contains(&kind))
+        });
+    }
+}
+
+pub(crate) fn node_network(spec: &mut Value) {
+    all_capabilities(spec);
+    without_namespaces(spec, &["network"]);
+}
+
+pub(crate) fn unmasked(spec: &mut Value) {
+    spec["linux"]["maskedPaths"] = json!([]);
+    spec["linux"]["readonlyPaths"] = json!([]);
+}
+
+pub(crate) fn limits(spec: &mut Value) {
+    spec["process"]["rlimits"] = json!([
+        {"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024},
+    ]);
+}
+
+pub(crate) fn groups(spec: &mut Value) {
+    spec["process"]["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [4242]});
+}
+
+pub(crate) fn sysctls(spec: &mut Value) {
+    spec["linux"]["sysctl"] =
+        json!({"net.ipv4.ip_default_ttl": "42", "kernel.shm_rmid_forced": "1"});
+}
+
+/// Device nodes, and a device cgroup that opens everything.
+pub(crate) fn devices(spec: &mut Value) {
+    spec["linux"]["devices"] = json!([
+        {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438},
+        {"path": "/dev/loop0", "type": "b", "major": 7, "minor": 0, "fileMode": 438},
+    ]);
+    spec["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
+}
+
+/// The node's files, a proc without masks, and mounts that pass to the node.
+pub(crate) fn mounts(spec: &mut Value) {
+    let Some(mounts) = spec["mounts"].as_array_mut() else { panic!("the spec has no mounts") };
+    mounts.extend([
+        json!({"destination": "/node", "type": "bind", "source": FOLDER, "options": ["rbind", "rw"]}),
+        json!({"destination": "/proc2", "type": "proc", "source": "proc", "options": []}),
+        json!({"destination": "/ram", "type": "ramfs", "source": "ramfs", "options": []}),
+        json!({"destination": "/shared", "type": "bind", "source": "/var/lib/kubelet", "options": ["rbind", "rw", "rshared"]}),
+    ]);
+    // runc gives a shared mount only where the root is not private.
+    spec["linux"]["rootfsPropagation"] = json!("rshared");
+}
+
+pub(crate) fn shared_root(spec: &mut Value) {
+    spec["linux"]["rootfsPropagation"] = json!("rshared");
+}
+
+/// A hook that leaves what it is told, the container's state, on the node.
+pub(crate) fn hooks(spec: &mut Value) {
+    spec["hooks"] = json!({"createRuntime": [{
+        "path": "/bin/sh",
+        "args": ["sh", "-c", format!("echo from the hook; cat >{FOLDER}/hook")],
+    }]});
+}
+
+/// Annotations that crun obeys. Hooks are told all annotations, under any runtime.
+pub(crate) fn annotations(spec: &mut Value) {
+    hooks(spec);
+    spec["annotations"] = json!({
+        "run.oci.hooks.stdout": format!("{FOLDER}/hook-stdout"),
+        "run.oci.escape": "yes",
+        "io.kubernetes.escape": "harmless",
+    });
+}
+
+pub(crate) fn personality(spec: &mut Value) {
+    spec["linux"]["personality"] = json!({"domain": "LINUX32"});
+}

@@ -1,0 +1,92 @@
+//! Landlock: files, TCP ports, and what may not cross from the container to outside it.
+
+use crate::case::{Ask, Group, Ours, Places, absent, forbids, keeps};
+use crate::spec;
+
+pub(crate) const GROUPS: &[Group] = &[
+    Group {
+        name: "landlock",
+        floor: "node",
+        policy: "landlock:
+  read: [/bin, /dev, /proc, /sys, /tmp]
+  write: [/dev, /tmp]
+  execute: [/bin]
+  connect: [7001]
+  bind: [7002]",
+        // On the node's network, where a server listens.
+        ask: Ask::Spec(spec::node_network),
+        cases: &[
+            forbids("landlock", "exec /opt/tool list", "EACCES"),
+            forbids("landlock", "read /var/file", "EACCES"),
+            forbids("landlock", "read /etc", "EACCES"),
+            forbids("landlock", "write /var/file", "EACCES"),
+            forbids("landlock", "truncate /var/file", "EACCES"),
+            forbids("landlock", "unlink /var/file", "EACCES"),
+            forbids("landlock", "create /var/new", "EACCES"),
+            forbids("landlock", "mkdir /new", "EACCES"),
+            forbids("landlock", "write /bin/busybox", "EACCES"),
+            keeps("landlock", "exec /bin/probe list"),
+            keeps("landlock", "create /tmp/new"),
+            forbids("landlock", "connect 127.0.0.1 7007", "EACCES"),
+            forbids("landlock", "connect-mptcp 127.0.0.1 7007", "EACCES|EPERM"),
+            forbids("landlock", "sendto-fastopen 127.0.0.1 7007", "EACCES|EPERM|EOPNOTSUPP"),
+            forbids("landlock", "bind 7008", "EACCES"),
+            forbids("landlock", "bind-mptcp 7008", "EACCES|EPERM"),
+            keeps("landlock", "bind 7002"),
+            forbids("landlock", "mount", "EPERM"),
+            forbids("landlock", "mount-new-api", "EPERM|ENOSYS"),
+            forbids("landlock", "umount /proc/keys", "EPERM"),
+            forbids("landlock", "remount-rw /proc/sys", "EPERM"),
+            forbids("landlock", "setuid-gain /bin/probe-setuid", ""),
+            // An exec is a domain of its own, and traces nobody outside it.
+            forbids("landlock", "ptrace-pid 1", "EPERM").only(Places::Exec),
+            // The launcher and its plan lie in a folder that is allowed here.
+            absent(
+                "landlock",
+                "write /dev/.coaming/init",
+                "ENOENT",
+                Ours::Answers("EROFS|ETXTBSY"),
+            ),
+            absent("landlock", "unlink /dev/.coaming/init", "ENOENT", Ours::Answers("EROFS|EBUSY")),
+            absent("landlock", "write /dev/.coaming/plan", "ENOENT", Ours::Answers("EROFS")),
+            absent("landlock", "unlink /dev/.coaming/plan", "ENOENT", Ours::Answers("EROFS")),
+            absent("landlock", "create /dev/.coaming/new", "ENOENT", Ours::Answers("EROFS")),
+            absent("landlock", "chmod /dev/.coaming/plan", "ENOENT", Ours::Answers("EROFS")),
+            absent("landlock", "umount /dev/.coaming", "ENOENT", Ours::Answers("EPERM")),
+            absent("landlock", "umount /dev/.coaming/init", "ENOENT", Ours::Answers("EPERM")),
+            absent("landlock", "remount-rw /dev/.coaming", "ENOENT", Ours::Answers("EPERM")),
+            absent("landlock", "mount /dev/.coaming", "ENOENT", Ours::Answers("EPERM")),
+            absent("landlock", "mount-bind /dev/.coaming", "ENOENT", Ours::Answers("EPERM")),
+        ],
+    },
+    Group {
+        name: "landlock-scopes",
+        floor: "node",
+        policy: "landlock:\n  scopes: [signal, abstractUnixSocket]",
+        ask: Ask::Spec(spec::node_namespaces),
+        cases: &[
+            forbids("landlock", "kill {outsider}", "EPERM"),
+            forbids("landlock", "ptrace-pid {outsider}", "EPERM"),
+            forbids("landlock", "process-vm-readv {outsider}", "EPERM"),
+            forbids("landlock", "proc-mem {outsider}", "EACCES|EPERM"),
+            forbids("landlock", "abstract-unix coaming-escape", "EPERM"),
+            keeps("landlock", "connect 127.0.0.1 7007"),
+        ],
+    },
+    // The launcher without Landlock, in a container that may mount: whatever it does to the launcher, an exec must
+    // not come out of the floor by it.
+    Group {
+        name: "launcher",
+        floor: "node",
+        policy: "noNewPrivileges: true\nseccomp:\n  denySyscalls: [keyctl]",
+        ask: Ask::Spec(spec::all_capabilities),
+        cases: &[
+            forbids("seccomp", "keyctl", "EPERM"),
+            absent("seccomp", "write /dev/.coaming/init", "ENOENT", Ours::Answers("EROFS|ETXTBSY")),
+            absent("seccomp", "umount /dev/.coaming", "ENOENT", Ours::Answers("EPERM|ENOENT")),
+            absent("seccomp", "umount /dev/.coaming/init", "ENOENT", Ours::Answers("EPERM|ENOENT")),
+            absent("seccomp", "remount-rw /dev/.coaming", "ENOENT", Ours::Answers("EPERM|ENOENT")),
+            absent("seccomp", "mount-bind /dev/.coaming", "ENOENT", Ours::Answers("EPERM|ENOENT")),
+        ],
+    },
+];

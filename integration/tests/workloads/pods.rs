@@ -1,0 +1,103 @@
+//! Pods: namespaces that containers share, a user namespace, and many execs in one container.
+
+use coaming_integration::cri::{ContainerSpec, Pod};
+use coaming_integration::{Containerd, Error, Node, PAIRS, can_run, images};
+
+use crate::images::node;
+use crate::setup::{parsed, records};
+
+#[test]
+fn pods_are_what_they_are_without_coaming() -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    for pair in PAIRS {
+        eprintln!("{} with {}", pair.0, pair.1);
+        let node = node(pair)?;
+        containers_share_their_sandbox(node)?;
+        a_user_namespace(node)?;
+        many_execs_leave_nothing(node, "")?;
+        many_execs_leave_nothing(node, "confined")?;
+    }
+    Ok(())
+}
+
+fn containers_share_their_sandbox(node: &Node) -> Result<(), Error> {
+    let cri = node.cri()?;
+    let pod = cri.run_pod(&Pod::new("shares", "coaming"))?;
+    let server = cri.launch(&pod, &ContainerSpec::new("server", images::PROBE, ["probe", "serve", "8080"]))?;
+    while !cri.logs(&server)?.stdout.contains("listening") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let client = "hostname; echo over loopback | nc 127.0.0.1 8080 | head -n1";
+    let output = cri.run(&pod, &ContainerSpec::new("client", images::PROBE, ["sh", "-c", client]))?;
+    assert_eq!(output.stdout, "shares\nover loopback\n", "{output:?}");
+    let other = cri.launch(&pod, &ContainerSpec::new("other", images::PROBE, ["sleep", "1000"]))?;
+    let [first, second] = [&server, &other].map(|id| cri.exec_sync(id, ["probe", "status"]));
+    let (first, second) = (parsed(&first?), parsed(&second?));
+    for (kind, shared) in [("net", true), ("ipc", true), ("uts", true), ("pid", false), ("mnt", false)] {
+        let same = first["namespaces"][kind] == second["namespaces"][kind];
+        assert_eq!(same, shared, "{kind}: {first} {second}");
+    }
+    cri.remove_pod(&pod)
+}
+
+/// containerd 1.6 ignores the request without a word.
+fn a_user_namespace(node: &Node) -> Result<(), Error> {
+    if node.config().containerd == Containerd::V1_6 {
+        return Ok(());
+    }
+    let cri = node.cri()?;
+    let map = |handler: &str, namespace: &str| -> Result<String, Error> {
+        let pod = Pod {
+            user_namespace: true,
+            namespace: namespace.to_owned(),
+            ..Pod::new(&format!("user-{handler}-{namespace}"), handler)
+        };
+        let pod = match cri.run_pod(&pod) {
+            Ok(pod) => pod,
+            // A pair that cannot do it says so under stock.
+            Err(error) => return Ok(format!("no: {error}")),
+        };
+        let look = "tr -s ' ' </proc/self/uid_map; id -u; touch /tmp/x && ls -ln /tmp/x | tr -s ' ' | cut -d' ' -f3";
+        let output = cri.run(&pod, &ContainerSpec::new("main", images::PROBE, ["sh", "-c", look]));
+        cri.remove_pod(&pod)?;
+        output.map(|output| output.text())
+    };
+    let stock = map("runc", "default")?;
+    if stock.starts_with("no: ") {
+        eprintln!("user namespaces: {stock}");
+        return Ok(());
+    }
+    assert_eq!(stock, " 0 100000 65536\n0\n0\n");
+    assert_eq!(map("coaming", "default")?, stock);
+    // Through the launcher too, which the mapped root must be able to reach.
+    assert_eq!(map("coaming", "confined")?, stock);
+    Ok(())
+}
+
+/// As a liveness probe does.
+fn many_execs_leave_nothing(node: &Node, namespace: &str) -> Result<(), Error> {
+    let cri = node.cri()?;
+    let pod = Pod { namespace: namespace.to_owned(), ..Pod::new(&format!("execs-{namespace}"), "coaming") };
+    let pod = cri.run_pod(&pod)?;
+    let id = cri.launch(&pod, &ContainerSpec::new("main", images::PROBE, ["probe", "pause"]))?;
+    let exec = || cri.exec_sync(&id, ["test", "-e", "/bin/probe"]);
+    // The first exec may make what all share.
+    assert_eq!(exec()?.code, 0);
+    let pid = cri.status(&id)?.info["pid"].to_string();
+    let look = || -> Result<String, Error> {
+        let inside = cri.exec_sync(&id, ["sh", "-c", "ls /proc | grep -c '^[0-9]'; ls /proc/1/fd; ls -A /tmp /dev/shm; grep -c . /proc/1/mountinfo"])?;
+        let outside = node.world().run(["sh", "-c", &format!("ls -l /proc/{pid}/fd | wc -l")])?;
+        Ok(inside.text() + &outside.text() + &records(node.world())?)
+    };
+    let before = look()?;
+    for _ in 0..50 {
+        assert_eq!(exec()?.code, 0);
+    }
+    assert_eq!(look()?, before, "{namespace}");
+    let absent = cri.exec_sync(&id, ["/bin/absent"]);
+    assert!(!matches!(absent, Ok(output) if output.code == 0));
+    assert_eq!(look()?, before, "{namespace}");
+    cri.remove_pod(&pod)
+}
