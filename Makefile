@@ -14,8 +14,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-prerequisites: ## Install what the build, the tests and the demo need (Debian, as root)
-	@integration/install.sh
+prerequisites: ## Install what the build needs (Debian, as root; tests and demo install the rest)
+	@integration/install.sh --build
 
 build: ## Build the programs for release
 	$(CARGO) build --release --locked -p coaming-shim -p coaming-cli --bins
@@ -37,9 +37,11 @@ lint: ## Check format, lints and, where cargo-deny is installed, dependencies
 
 # CI=true: a test that cannot run here fails instead of being skipped.
 test: prerequisites lint build ## Lint, and run every test against real containerd, runc and crun (as root)
+	@integration/install.sh
 	CI=true $(CARGO) test --workspace --locked --no-fail-fast
 
 demo: prerequisites build ## Show a container that asks for too much (as root; leaves nothing running)
+	@integration/install.sh --demo
 	$(CARGO) run --locked -p coaming-integration --bin demo
 
 clean: ## Remove what was built

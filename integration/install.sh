@@ -1,49 +1,77 @@
 #!/bin/bash
-# Installs what the integration tests and the demo need on a Debian machine (as root), and keeps in one folder the
-# containerd, runc and crun of several Debian suites. Says nothing and needs no network when there is nothing to do.
+# Installs what the build, the integration tests and the demo need on a Debian machine (as root), and keeps in one folder
+# the containerd, runc and crun of several Debian suites. Says nothing and needs no network when there is nothing to do.
 #
-#   integration/install.sh             install what is missing
-#   integration/install.sh --refresh   fetch the suites again: what they hold moves
+#   integration/install.sh --build     what the build needs
+#   integration/install.sh --demo      that, what worlds need, and the newest suite that can be had
+#   integration/install.sh             that, and every suite: what the tests need
+#   integration/install.sh --refresh   the same, and fetches the suites again: what they hold moves
 #
 # The folder is /var/cache/coaming-integration, or $COAMING_INTEGRATION_CACHE. It outlives checkouts and `cargo clean`.
+# The machine's own containerd and runtimes are neither installed nor used: a node may have others than Debian's.
 set -euo pipefail
 
 # Suite by suite: containerd 1.6, 1.7 and 2.x. Suites, never versions: a version's file leaves the archive when the next arrives.
 SUITES=(bookworm trixie sid)
 CACHE=${COAMING_INTEGRATION_CACHE:-/var/cache/coaming-integration}
-PACKAGES=(
-    build-essential pkg-config libseccomp-dev musl-tools # the build
-    containerd runc crun containernetworking-plugins     # the demo's node, and every world's CNI plugins
-    busybox-static                                       # images
-    iproute2 iptables util-linux                         # worlds
-    patchelf                                             # the suites' runtimes
+BUILD=(build-essential ca-certificates libseccomp-dev musl-tools pkg-config)
+WORLDS=(
+    bsdutils coreutils findutils hostname mawk mount util-linux # world.sh and the tests' own commands
+    iproute2 iptables kmod containernetworking-plugins          # network, and modules that the kernel loads on demand
+    busybox-static                                              # images
+    debian-archive-keyring patchelf                             # the suites' programs
 )
 
 main() {
+    local what=${1-}
+    case $what in
+    '' | --build | --demo | --refresh) ;;
+    *) die "unknown argument $what; known are --build, --demo and --refresh" ;;
+    esac
     [[ $EUID -eq 0 ]] || die "must run as root: it installs packages and writes $CACHE"
-    command -v apt-get >/dev/null || die "needs Debian's apt-get; on other systems install by hand: ${PACKAGES[*]}"
-    install_packages
+    command -v apt-get >/dev/null || die "needs Debian's apt-get; on other systems install by hand: ${BUILD[*]} ${WORLDS[*]}"
     install_rust_target
+    if [[ $what == --build ]]; then
+        install_packages "${BUILD[@]}"
+        return
+    fi
+    install_packages "${BUILD[@]}" "${WORLDS[@]}"
     mkdir -p "$CACHE"
     # One at a time: two test runs may start together.
     exec 9>"$CACHE/lock"
     flock 9
     trap 'rm -rf "$CACHE"/partial.*' EXIT # and what a killed run left:
     rm -rf "$CACHE"/partial.*
+    if [[ $what == --demo ]]; then
+        newest_suite
+        return
+    fi
     for suite in "${SUITES[@]}"; do
-        if [[ ${1-} == --refresh || ! -e $CACHE/$suite/versions ]]; then fetch_suite "$suite"; fi
+        if [[ $what == --refresh || ! -e $CACHE/$suite/versions ]]; then fetch_suite "$suite"; fi
     done
+}
+
+# Sid has days on which something cannot be downloaded; the demo does without.
+newest_suite() {
+    local index
+    for ((index = ${#SUITES[@]} - 1; index >= 0; index--)); do
+        [[ ! -e $CACHE/${SUITES[index]}/versions ]] || return 0
+        # In the background, since bash would ignore `set -e` in a condition.
+        fetch_suite "${SUITES[index]}" &
+        ! wait $! || return 0
+    done
+    die "no Debian suite could be fetched"
 }
 
 install_packages() {
     local missing=() package
-    for package in "${PACKAGES[@]}"; do
+    for package; do
         installed "$package" || missing+=("$package")
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     echo "installing ${missing[*]}"
     quietly apt-get update -q
-    # policy-rc.d 101: the packages' own containerd must not be started; tests and demo start private ones.
+    # policy-rc.d 101: no package may start a service.
     local policy=/usr/sbin/policy-rc.d made=
     if [[ ! -e $policy ]]; then
         made=1

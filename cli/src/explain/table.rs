@@ -82,14 +82,46 @@ fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandErro
     writeln!(out)?;
     let head = ["FIELD", "ASKED", "ENFORCED", "POLICY"].map(str::to_owned);
     let rows = report.changes.iter().map(|change| {
+        let (asked, enforced) = compared(&change.asked, &change.enforced)
+            .unwrap_or_else(|| (shown(&change.asked), shown(&change.enforced)));
         [
             change.field.clone(),
-            shown(&change.asked),
-            shown(&change.enforced),
+            cut(&asked),
+            cut(&enforced),
             change.policies.iter().map(origin).collect::<Vec<_>>().join(", "),
         ]
     });
     table(out, std::iter::once(head).chain(rows).collect())
+}
+
+/// Two lists, by what tells them apart: the rest is in the JSON.
+fn compared(asked: &Value, enforced: &Value) -> Option<(String, String)> {
+    let strings = |value: &Value| -> Option<Vec<String>> {
+        value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    let (asked, enforced) = (strings(asked)?, strings(enforced)?);
+    let beyond = |list: &[String], other: &[String]| -> String {
+        let only: Vec<&str> =
+            list.iter().filter(|item| !other.contains(item)).map(String::as_str).collect();
+        only.join(" ")
+    };
+    let with = |list: &[String], only: String| match only.as_str() {
+        "" => list.len().to_string(),
+        only => format!("{}, with {only}", list.len()),
+    };
+    Some((
+        with(&asked, beyond(&asked, &enforced)),
+        with(&enforced, beyond(&enforced, &asked)),
+    ))
+}
+
+/// A cell that leaves room for the others on a line.
+fn cut(text: &str) -> String {
+    const WIDEST: usize = 44;
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// A value in a cell.

@@ -12,7 +12,7 @@ const HELD: &str = "
 noNewPrivileges: true
 capabilities: {allow: [CHOWN, KILL]}
 landlock: {write: [/tmp, /dev]}
-user: {supplementalGroups: [{min: 1, max: 999}]}
+user: {supplementalGroups: {ranges: [{min: 1, max: 999}]}}
 ";
 const GIVEN: [&str; 2] = ["CAP_CHOWN", "CAP_KILL"];
 

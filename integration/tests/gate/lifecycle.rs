@@ -56,6 +56,9 @@ fn a_runtime_that_is_killed(bench: &Bench) -> Result<(), Error> {
     says(&killed.stdout, &["record.json\n137\n"]);
     // crun that was killed has no state, and nothing to delete.
     let _ = bench.gated.call(&bench.world, ["delete", "--force", bundle.id()])?;
+    // Where the runtime had nothing but a folder left, it runs no poststop hook: the next delete of any container, or
+    // the next create, clears away what it left.
+    let _ = bench.gated.call(&bench.world, ["delete", "--force", "another"])?;
     assert_eq!(bench.records()?, "", "{}: after a runtime that was killed: {killed:?}", bench.runtime);
     Ok(())
 }
@@ -111,7 +114,6 @@ fn nothing_is_left_when_containerd_has_cleaned_up() -> Result<(), Error> {
         };
         assert_eq!(run("ends", &["sh", "-c", "exit 4"])?.code, 4);
         assert_ne!(run("absent", &["/bin/absent"])?.code, 0);
-        assert_eq!(records(node.world())?, "", "{containerd} {runtime}");
 
         let pod = cri.run_pod(&Pod::new("pod", "coaming"))?;
         let id = cri.launch(&pod, &ContainerSpec::new("main", images::PROBE, ["sleep", "1000"]))?;

@@ -33,7 +33,11 @@ pub(crate) fn policy(world: &World, name: &str, spec: &str) -> Result<(), Error>
     let text = format!(
         "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: {name}}}\nspec:\n{lines}"
     );
-    world.write(format!("/etc/coaming/policy.d/{name}.yaml"), text, 0o644)
+    // Whole or not at all, as an operator's tools do: half a file keeps every container from starting.
+    let hidden = format!("/etc/coaming/policy.d/.{name}");
+    world.write(&hidden, text, 0o644)?;
+    let file = format!("/etc/coaming/policy.d/{name}.yaml");
+    world.run(["mv", &hidden, &file])?.ok("mv").map(drop)
 }
 
 /// Takes a policy away.

@@ -15,12 +15,12 @@ privileged: false
 hostNamespaces: {allow: [user, cgroup, time]}
 capabilities: {allow: [CHOWN, NET_BIND_SERVICE]}
 noNewPrivileges: true
-user: {runAsNonRoot: true, runAsUser: [{min: 1000, max: 2000}], runAsGroup: [{min: 1000, max: 2000}], supplementalGroups: [{min: 1, max: 99}]}
+user: {runAsNonRoot: true, runAsUser: {ranges: [{min: 1000, max: 2000}]}, runAsGroup: {ranges: [{min: 1000, max: 2000}]}, supplementalGroups: {ranges: [{min: 1, max: 99}]}}
 rlimits: {RLIMIT_CORE: 0, RLIMIT_NOFILE: 512}
 readOnlyRootFilesystem: true
 maskedPaths: [/proc/keys, /proc/timer_list, /sys/firmware]
 readonlyPaths: [/proc/sys, /proc/bus]
-rootfsPropagation: {allow: [private, rprivate]}
+rootfsPropagation: {allow: []}
 landlock: {read: [/], write: [/tmp, /dev], execute: [/bin], connect: [443]}
 seccomp: {floor: runtime-default, denySyscalls: [keyctl]}
 ";

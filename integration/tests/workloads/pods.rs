@@ -87,7 +87,7 @@ fn many_execs_leave_nothing(node: &Node, namespace: &str) -> Result<(), Error> {
     assert_eq!(exec()?.code, 0);
     let pid = cri.status(&id)?.info["pid"].to_string();
     let look = || -> Result<String, Error> {
-        let inside = cri.exec_sync(&id, ["sh", "-c", "ls /proc | grep -c '^[0-9]'; ls /proc/1/fd; ls -A /tmp /dev/shm; grep -c . /proc/1/mountinfo"])?;
+        let inside = cri.exec_sync(&id, ["sh", "-c", "set -- /proc/[0-9]*; echo $#; ls /proc/1/fd; ls -A /tmp /dev/shm; grep -c . /proc/1/mountinfo"])?;
         let outside = node.world().run(["sh", "-c", &format!("ls -l /proc/{pid}/fd | wc -l")])?;
         Ok(inside.text() + &outside.text() + &records(node.world())?)
     };

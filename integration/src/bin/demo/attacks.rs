@@ -28,7 +28,7 @@ const ATTACKS: [Attack; 7] = [
         landlock: 0,
     },
     Attack {
-        what: "change what the node runs on a crash",
+        what: "rewrite the node's core_pattern",
         control: "read-only paths",
         command: "probe proc-sys kernel/core_pattern",
         landlock: 0,

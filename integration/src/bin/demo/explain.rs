@@ -28,7 +28,7 @@ impl Explained {
                 Some(destination) => format!("{field} ({destination})"),
                 None => field.to_owned(),
             };
-            let policies = items(change.get("policies")).iter().map(origin).collect();
+            let policies = items(change.get("policies"));
             match rows.iter_mut().find(|[known, ..]| *known == field) {
                 Some([_, _, is, by]) => {
                     *is = cell(of_mount(asked, enforced));
@@ -126,20 +126,25 @@ fn list(list: &[Value]) -> String {
     }
 }
 
-fn origin(source: &Value) -> String {
-    let line = source.get("line").and_then(Value::as_u64).unwrap_or(0);
-    format!("{}:{line}", text(source, "policy"))
-}
-
-fn join(known: &str, more: Vec<String>) -> String {
-    let mut all: Vec<String> = known.split(", ").map(str::to_owned).collect();
-    all.retain(|part| !part.is_empty());
-    for part in more {
-        if !all.contains(&part) {
-            all.push(part);
+/// `baseline:17,24 payments:10`.
+fn join(known: &str, more: &[Value]) -> String {
+    let mut all: Vec<(String, Vec<String>)> = known
+        .split_whitespace()
+        .filter_map(|policy| policy.split_once(':'))
+        .map(|(name, lines)| (name.to_owned(), lines.split(',').map(str::to_owned).collect()))
+        .collect();
+    for source in more {
+        let name = text(source, "policy");
+        let line = source.get("line").and_then(Value::as_u64).unwrap_or(0).to_string();
+        match all.iter_mut().find(|(known, _)| known == name) {
+            Some((_, lines)) if lines.contains(&line) => {}
+            Some((_, lines)) => lines.push(line),
+            None => all.push((name.to_owned(), vec![line])),
         }
     }
-    all.join(", ")
+    let all: Vec<String> =
+        all.into_iter().map(|(name, lines)| format!("{name}:{}", lines.join(","))).collect();
+    all.join(" ")
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -162,14 +167,14 @@ mod tests {
             {"field": "process.capabilities", "asked": {"bounding": ["CAP_A", "CAP_B", "CAP_C"]},
              "enforced": {"bounding": ["CAP_A", "CAP_B"]}, "policies": [by("baseline", 1)]},
             {"field": "process.capabilities.bounding", "asked": ["CAP_A", "CAP_B"],
-             "enforced": ["CAP_A"], "policies": [by("baseline", 1), by("p", 2)]},
+             "enforced": ["CAP_A"], "policies": [by("baseline", 1), by("baseline", 4), by("p", 2)]},
             {"field": "mounts", "asked": {"destination": "/sys", "options": ["rw"]},
              "enforced": [{"destination": "/sys", "options": ["rw", "ro"]}], "policies": [by("p", 3)]},
         ]}));
         assert_eq!(
             explained.rows(),
             [
-                ["process.capabilities", "3 capabilities", "CAP_A", "baseline:1, p:2"],
+                ["process.capabilities", "3 capabilities", "CAP_A", "baseline:1,4 p:2"],
                 ["mounts (/sys)", "rw", "ro", "p:3"],
             ]
         );

@@ -61,7 +61,7 @@ impl Page {
         let line = |row: &[String; N]| {
             let cells: Vec<String> =
                 row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            format!("    {}\n", cells.join("   ").trim_end())
+            format!("    {}\n", cells.join("  ").trim_end())
         };
         let ruler = widths.map(|width| "-".repeat(width));
         let rows: String = rows.iter().map(line).collect();

@@ -64,7 +64,7 @@ pub(crate) fn policy(page: &mut Page, setting: &Setting) -> Result<(), Error> {
 
 /// A pod on the node's network: allowed to everyone by stock runc, refused by the floor.
 pub(crate) fn refused(page: &mut Page, cri: &Cri<'_>) -> Result<(), Error> {
-    page.step("A pod that cannot be had")?;
+    page.step("A pod that is refused")?;
     page.say(
         "A pod with `hostNetwork: true` cannot be given less and still be what it is, so it is \
          refused. `kubectl describe pod` shows:",
