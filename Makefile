@@ -9,7 +9,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help prerequisites build install uninstall fmt lint test demo clean
+.PHONY: help prerequisites build install uninstall fmt lint test fuzz demo clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -39,6 +39,10 @@ lint: ## Check format, lints and, where cargo-deny is installed, dependencies
 test: prerequisites lint build ## Lint, and run every test against real containerd, runc and crun (as root)
 	@integration/install.sh
 	CI=true $(CARGO) test --workspace --locked --no-fail-fast
+
+fuzz: ## Run each fuzz target for SECONDS (default 60; needs cargo-fuzz and a nightly toolchain)
+	cd fuzz && for target in argv config_json policy seccomp_profile launch_plan; do \
+	  $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(or $(SECONDS),60) || exit 1; done
 
 demo: prerequisites build ## Show a container that asks for too much (as root; leaves nothing running)
 	@integration/install.sh --demo

@@ -11,6 +11,9 @@
 # The machine's own containerd and runtimes are neither installed nor used: a node may have others than Debian's.
 set -euo pipefail
 
+# rustup's own folder; a root shell often does not have it.
+PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+
 # Suite by suite: containerd 1.6, 1.7 and 2.x. Suites, never versions: a version's file leaves the archive when the next arrives.
 SUITES=(bookworm trixie sid)
 CACHE=${COAMING_INTEGRATION_CACHE:-/var/cache/coaming-integration}
@@ -54,8 +57,10 @@ main() {
 # Sid has days on which something cannot be downloaded; the demo does without.
 newest_suite() {
     local index
-    for ((index = ${#SUITES[@]} - 1; index >= 0; index--)); do
+    for index in "${!SUITES[@]}"; do
         [[ ! -e $CACHE/${SUITES[index]}/versions ]] || return 0
+    done
+    for ((index = ${#SUITES[@]} - 1; index >= 0; index--)); do
         # In the background, since bash would ignore `set -e` in a condition.
         fetch_suite "${SUITES[index]}" &
         ! wait $! || return 0
@@ -103,7 +108,8 @@ fetch_suite() {
     mkdir -p "$partial"/{lists/partial,archives/partial,debs,root,tree/bin,tree/lib}
     chmod 755 "$partial" "$partial"/*
     suite_source "$suite" >"$partial/suite.list"
-    local apt=(apt-get -q -o "Dir::Etc::SourceList=$partial/suite.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$partial/lists"
+    # Check-Valid-Until: a mirror may be a snapshot. What is signed and old will do here.
+    local apt=(apt-get -q -o Acquire::Check-Valid-Until=false -o "Dir::Etc::SourceList=$partial/suite.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$partial/lists"
         -o "Dir::Cache=$partial" -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any)
     quietly "${apt[@]}" update || die "cannot read Debian's suite $suite; what was fetched before is untouched"
 

@@ -118,13 +118,6 @@ impl State {
         let _ = fs::remove_dir_all(&self.private);
     }
 
-    /// Removes the state if the runtime no longer has the container.
-    pub fn remove_if_gone(&self) {
-        if self.private.exists() && !is_live(&self.private) {
-            self.remove();
-        }
-    }
-
     /// Writes a file that only root reads.
     ///
     /// # Errors
@@ -165,7 +158,7 @@ impl State {
     }
 }
 
-/// Removes the state of containers that are gone; called when a container is created.
+/// Removes the state of containers that are gone; called when a container is created or deleted.
 pub fn sweep(base: &Path) {
     let Ok(entries) = fs::read_dir(base.join("containers")) else { return };
     for entry in entries.flatten() {
@@ -249,7 +242,7 @@ mod tests {
         state.make_launch().unwrap();
         // This process is alive: the state is its own.
         assert!(matches!(state.reserve(), Err(StateError::Exists { .. })));
-        state.remove_if_gone();
+        sweep(base.path());
         assert!(state.private.exists());
         // A process that is gone, and no container: stale.
         let gone = format!("{}\n4194304\n1\n", root.path().join("c1").display());

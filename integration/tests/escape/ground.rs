@@ -50,6 +50,7 @@ impl Ground {
                 link.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
             words.push((format!("{{{kind}}}"), inode));
         }
+        words.push(("{kubelet}".to_owned(), peer_group(&node, "/var/lib/kubelet")?));
         Ok(Ground { node, words })
     }
 
@@ -109,6 +110,18 @@ impl Ground {
         );
         self.node.world().run(["sh", "-c", &remove])?.ok("remove the root file system").map(drop)
     }
+}
+
+/// The number of the peer group that mounts below a mount point of the node pass to: the same in every mount
+/// namespace (proc_pid_mountinfo(5), the tag `shared`).
+fn peer_group(node: &Node, point: &str) -> Result<String, Error> {
+    let table = node.world().run(["cat", "/proc/self/mountinfo"])?.ok("cat mountinfo")?.stdout;
+    table
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some(point))
+        .find_map(|line| line.split(' ').find_map(|tag| tag.strip_prefix("shared:")))
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Unavailable(format!("{point} is not shared in:\n{table}")))
 }
 
 /// Waits until something is there. It gives up in the end: a test must not hang.

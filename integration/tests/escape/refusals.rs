@@ -23,7 +23,7 @@ pub(crate) const ALL: &[Refusal] = &[
         floor: "node",
         policy: "user:\n  runAsNonRoot: true",
         ask: Ask::Spec(spec::nothing),
-        says: &["policy escape", "/etc/coaming/policy.d/escape.yaml:", "spec.user", "root"],
+        says: &["policy escape", "/etc/coaming/policy.d/escape.yaml:", "spec.user", "other than 0"],
     },
     // Neither is in this kernel: a policy that requires them cannot be kept here.
     Refusal {

@@ -77,12 +77,6 @@ pub(crate) fn new_privileges(spec: &mut Value) {
     spec["process"]["noNewPrivileges"] = json!(false);
 }
 
-/// All of the above but new privileges: the launcher loads the filters.
-pub(crate) fn all_capabilities_no_new_privileges(spec: &mut Value) {
-    all_capabilities(spec);
-    spec["process"]["noNewPrivileges"] = json!(true);
-}
-
 /// The node's processes and network, and the right to trace and signal any of them.
 pub(crate) fn node_namespaces(spec: &mut Value) {
     all_capabilities(spec);
@@ -106,6 +100,10 @@ pub(crate) fn node_namespaces_by_path(spec: &mut Value) {
 }
 
 fn without_namespaces(spec: &mut Value, kinds: &[&str]) {
+    // runc sets no name in a UTS namespace that is not the container's.
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("hostname");
+    }
     if let Some(namespaces) = spec["linux"]["namespaces"].as_array_mut() {
         namespaces.retain(|namespace| {
             !namespace["type"].as_str().is_some_and(|kind| kinds.contains(&kind))
@@ -154,14 +152,23 @@ pub(crate) fn mounts(spec: &mut Value) {
         json!({"destination": "/node", "type": "bind", "source": FOLDER, "options": ["rbind", "rw"]}),
         json!({"destination": "/proc2", "type": "proc", "source": "proc", "options": []}),
         json!({"destination": "/ram", "type": "ramfs", "source": "ramfs", "options": []}),
-        json!({"destination": "/shared", "type": "bind", "source": "/var/lib/kubelet", "options": ["rbind", "rw", "rshared"]}),
     ]);
-    // runc gives a shared mount only where the root is not private.
+    kubelet(spec, &["rbind", "rw", "rshared"]);
+}
+
+/// What CRI asks for a volume with `mountPropagation: Bidirectional`.
+fn kubelet(spec: &mut Value, options: &[&str]) {
+    if let Some(mounts) = spec["mounts"].as_array_mut() {
+        mounts.push(json!({
+            "destination": "/shared", "type": "bind", "source": "/var/lib/kubelet", "options": options,
+        }));
+    }
     spec["linux"]["rootfsPropagation"] = json!("rshared");
 }
 
+/// Without a propagation of its own, a mount is what the root's makes of it.
 pub(crate) fn shared_root(spec: &mut Value) {
-    spec["linux"]["rootfsPropagation"] = json!("rshared");
+    kubelet(spec, &["rbind", "rw"]);
 }
 
 /// A hook that leaves what it is told, the container's state, on the node.

@@ -132,7 +132,7 @@ fn interactive_containers(node: &Node) -> Result<(), Error> {
     let attached = cri.attach(&id, b"hello\n", true, "got hello\r\n")?;
     says(&attached.stdout, &["got hello\r\n"]);
     assert_eq!(cri.wait(&id)?, 0);
-    says(cri.logs(&id)?.stdout, &["/dev/console"]);
+    says(cri.logs(&id)?.stdout, &["/dev/pts/0"]);
     cri.remove_pod(&pod)
 }
 

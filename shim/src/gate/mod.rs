@@ -21,7 +21,7 @@ use crate::exec_process::ExecProcessError;
 use crate::family::Family;
 use crate::handoff::{HandoffError, ProcessFile};
 use crate::launch::LaunchError;
-use crate::state::{State, StateError};
+use crate::state::{self, State, StateError};
 
 /// The state directories where none is named (runc main.go, crun src/libcrun/status.c).
 const RUNC_ROOT: &str = "/run/runc";
@@ -130,7 +130,7 @@ impl Gate {
                 Err(GateError::Restore(plain.id.map_or_else(String::new, |id| id.as_str().to_owned())))
             }
             Command::Pass(plain) => {
-                self.forget_if_gone(&global, &plain);
+                self.forget_gone(&plain);
                 Ok(Handover::of(&Invocation { global, command: Command::Pass(plain) }))
             }
             command @ (Command::Version | Command::Help(_)) => {
@@ -140,10 +140,12 @@ impl Gate {
     }
 
     /// A container whose create failed never runs its poststop hook; its caller deletes it all the
-    /// same (containerd's shim does), and that is when its record goes.
-    fn forget_if_gone(&self, global: &Global, plain: &Plain) {
-        if let (Verb::Delete, Some(id)) = (plain.verb, &plain.id) {
-            self.state_of(global, id.as_str()).remove_if_gone();
+    /// same (containerd's shim does), and that is when its record goes. Where the runtime was killed
+    /// amidst its create, or is crun 1.28 after a hook that failed, it has the container until this
+    /// very delete, which runs no hook either: the next delete of any container clears it away.
+    fn forget_gone(&self, plain: &Plain) {
+        if plain.verb == Verb::Delete {
+            state::sweep(&self.state);
         }
     }
 

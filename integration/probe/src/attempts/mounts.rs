@@ -306,7 +306,12 @@ fn umount(args: &[String]) -> Judged {
 fn remount_rw(args: &[String]) -> Judged {
     let dir = text(args, 0, "");
     let path = c_path(dir)?;
-    let flags = needed("mount flags", mount_flags(dir))?;
+    let flags = match mount_flags(dir) {
+        Err(errno @ Errno(libc::ENOENT)) => {
+            return Ok(Verdict::unsupported(Some(errno), format!("{dir} is not there")));
+        }
+        flags => needed("mount flags", flags)?,
+    };
     if flags & MS_RDONLY == 0 {
         return Err(Stop::Unclear(format!("{dir} is not read-only")));
     }

@@ -1,8 +1,8 @@
-//! What a container was made with, as its processes see it: limits, values, the propagation of mounts.
+//! What a container was made with, as its processes see it: limits, ids, and what /proc tells of them.
 
 use std::fs;
 
-use super::{Attempt, needed, number, text, with};
+use super::{Attempt, number, text, with};
 use crate::errno::Errno;
 use crate::state;
 use crate::sys::child::Companion;
@@ -17,13 +17,6 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         (2, 2),
         "does `status` have that value at the JSON pointer, or that element?",
         status_has,
-    ),
-    with(
-        "propagates",
-        "<mount point>",
-        (1, 1),
-        "do mounts below it pass to its peers (mountinfo: shared)?",
-        propagates,
     ),
 ];
 
@@ -61,22 +54,6 @@ fn status_has(args: &[String]) -> Judged {
         |value: &serde_json::Value| value.as_str() == Some(wanted) || value.to_string() == wanted;
     let has = is(found) || found.as_array().is_some_and(|values| values.iter().any(is));
     Ok(told(has, &format!("{pointer}: {found}")))
-}
-
-/// The sixth column is the mount point, options follow, tags up to a hyphen (proc_pid_mountinfo(5)).
-fn propagates(args: &[String]) -> Judged {
-    let point = text(args, 0, "");
-    let table = needed("read mountinfo", fs::read_to_string("/proc/self/mountinfo"))?;
-    let mount = table.lines().filter(|line| line.split(' ').nth(4) == Some(point)).next_back();
-    let Some(mount) = mount else {
-        return Ok(Verdict::unsupported(None, format!("{point} is no mount point")));
-    };
-    let shared = mount
-        .split(' ')
-        .skip(6)
-        .take_while(|tag| *tag != "-")
-        .any(|tag| tag.starts_with("shared:"));
-    Ok(told(shared, mount))
 }
 
 fn told(yes: bool, evidence: &str) -> Verdict {

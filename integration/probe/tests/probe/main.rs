@@ -117,5 +117,6 @@ fn each_runs_every_command_and_exits_with_the_worst() {
     assert_eq!(outcomes[0]["outcome"], "allowed", "{outcomes:?}");
     assert_eq!(outcomes[1]["outcome"], "denied", "{outcomes:?}");
     assert_outcome("processes 5", "allowed");
-    assert_outcome("propagates /no-mount", "unsupported");
+    assert_outcome("holds /no-file x", "unsupported");
+    assert_outcome("remount-rw /no-directory", "unsupported");
 }

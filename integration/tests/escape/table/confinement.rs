@@ -1,6 +1,6 @@
 //! Landlock: files, TCP ports, and what may not cross from the container to outside it.
 
-use crate::case::{Ask, Group, Ours, Places, absent, forbids, keeps};
+use crate::case::{Ask, Group, Ours, Places, absent, forbids, hides, keeps};
 use crate::spec;
 
 pub(crate) const GROUPS: &[Group] = &[
@@ -37,7 +37,7 @@ pub(crate) const GROUPS: &[Group] = &[
             forbids("landlock", "mount-new-api", "EPERM|ENOSYS"),
             forbids("landlock", "umount /proc/keys", "EPERM"),
             forbids("landlock", "remount-rw /proc/sys", "EPERM"),
-            forbids("landlock", "setuid-gain /bin/probe-setuid", ""),
+            hides("landlock", "setuid-gain /bin/probe-setuid"),
             // An exec is a domain of its own, and traces nobody outside it.
             forbids("landlock", "ptrace-pid 1", "EPERM").only(Places::Exec),
             // The launcher and its plan lie in a folder that is allowed here.
@@ -73,20 +73,49 @@ pub(crate) const GROUPS: &[Group] = &[
             keeps("landlock", "connect 127.0.0.1 7007"),
         ],
     },
-    // The launcher without Landlock, in a container that may mount: whatever it does to the launcher, an exec must
-    // not come out of the floor by it.
+    // Layers without rights to files would let the container mount, over the launcher too: an exec must not come out
+    // of the floor by it.
     Group {
         name: "launcher",
         floor: "node",
-        policy: "noNewPrivileges: true\nseccomp:\n  denySyscalls: [keyctl]",
+        policy: "landlock:\n  bind: [7002]",
         ask: Ask::Spec(spec::all_capabilities),
         cases: &[
-            forbids("seccomp", "keyctl", "EPERM"),
-            absent("seccomp", "write /dev/.coaming/init", "ENOENT", Ours::Answers("EROFS|ETXTBSY")),
-            absent("seccomp", "umount /dev/.coaming", "ENOENT", Ours::Answers("EPERM|ENOENT")),
-            absent("seccomp", "umount /dev/.coaming/init", "ENOENT", Ours::Answers("EPERM|ENOENT")),
-            absent("seccomp", "remount-rw /dev/.coaming", "ENOENT", Ours::Answers("EPERM|ENOENT")),
-            absent("seccomp", "mount-bind /dev/.coaming", "ENOENT", Ours::Answers("EPERM|ENOENT")),
+            forbids("landlock", "bind 7008", "EACCES"),
+            forbids("landlock", "mount", "EPERM"),
+            forbids("landlock", "mount-new-api", "EPERM"),
+            absent(
+                "landlock",
+                "write /dev/.coaming/init",
+                "ENOENT",
+                Ours::Answers("EROFS|ETXTBSY"),
+            ),
+            absent("landlock", "unlink /dev/.coaming/init", "ENOENT", Ours::Answers("EROFS|EBUSY")),
+            absent("landlock", "create /dev/.coaming/new", "ENOENT", Ours::Answers("EROFS")),
+            absent("landlock", "umount /dev/.coaming", "ENOENT", Ours::Answers("EPERM")),
+            absent("landlock", "umount /dev/.coaming/init", "ENOENT", Ours::Answers("EPERM")),
+            absent("landlock", "remount-rw /dev/.coaming", "ENOENT", Ours::Answers("EPERM")),
+            absent("landlock", "mount-bind /dev/.coaming", "ENOENT", Ours::Answers("EPERM")),
+        ],
+    },
+    Group {
+        name: "landlock-cri",
+        floor: "baseline",
+        policy: "landlock:
+  read: [/bin, /dev, /proc, /tmp]
+  write: [/dev, /tmp]
+  execute: [/bin/probe]
+  connect: []
+  bind: []",
+        ask: Ask::Cri(|_, _| {}),
+        cases: &[
+            forbids("landlock", "exec /bin/busybox true", "EACCES"),
+            forbids("landlock", "read /etc/passwd", "EACCES"),
+            forbids("landlock", "create /var/new", "EACCES"),
+            forbids("landlock", "bind 7008", "EACCES"),
+            forbids("landlock", "bind-mptcp 7008", "EACCES|EPERM"),
+            forbids("landlock", "ptrace-pid 1", "EPERM").only(Places::Exec),
+            keeps("landlock", "create /tmp/new"),
         ],
     },
 ];

@@ -1,15 +1,26 @@
 //! The kernel's surface: system calls, socket families, architectures, capabilities, new privileges.
 
-use crate::case::{Ask, Group, Ours, Places, absent, forbids, keeps, kills};
+use coaming_integration::{Runtime, Suite};
+
+use crate::case::{Ask, Case, Group, Ours, Places, absent, forbids, hides, keeps, kills};
 use crate::spec;
 
+macro_rules! seccomp_policy {
+    () => {
+        "seccomp:
+  denySyscalls: [add_key, bpf, chroot, init_module, io_uring_setup, keyctl, modify_ldt, mount, perf_event_open, process_vm_readv, ptrace, unshare, userfaultfd]
+  denySocketFamilies: [AF_ALG, AF_VSOCK]
+  architectures: []"
+    };
+}
+
 pub(crate) const GROUPS: &[Group] = &[
-    // With no_new_privs the launcher loads the filter, without it the runtime does: the same cases for both.
+    // Beside Landlock the launcher loads the filter, without it the runtime does: the same cases for both.
     Group {
         name: "seccomp-launcher",
         floor: "node",
-        policy: SECCOMP,
-        ask: Ask::Spec(spec::all_capabilities_no_new_privileges),
+        policy: SECCOMP_AND_LANDLOCK,
+        ask: Ask::Spec(spec::all_capabilities),
         cases: SECCOMP_CASES,
     },
     Group {
@@ -30,11 +41,12 @@ pub(crate) const GROUPS: &[Group] = &[
             forbids("capabilities", "umount /proc/keys", "EPERM"),
             forbids("capabilities", "remount-rw /proc/sys", "EPERM"),
             forbids("capabilities", "unshare-mount", "EPERM"),
-            forbids("capabilities", "setns {outsider}", "EPERM|EACCES|ENOENT"),
+            forbids("capabilities", "setns", "EPERM"),
             forbids("capabilities", "chroot", "EPERM"),
             forbids("capabilities", "pivot-root", "EPERM"),
             forbids("capabilities", "mknod-char", "EPERM"),
             forbids("capabilities", "mknod-block", "EPERM"),
+            forbids("capabilities", "tun", "EPERM|ENOENT").under(opens_tun),
             forbids("capabilities", "af-packet", "EPERM"),
             forbids("capabilities", "raw-icmp", "EPERM"),
             forbids("capabilities", "setuid", "EPERM"),
@@ -62,18 +74,17 @@ pub(crate) const GROUPS: &[Group] = &[
         policy: "noNewPrivileges: true",
         ask: Ask::Spec(spec::new_privileges),
         cases: &[
-            crate::case::hides("noNewPrivileges", "setuid-gain /bin/probe-setuid"),
+            hides("noNewPrivileges", "setuid-gain /bin/probe-setuid"),
             keeps("noNewPrivileges", "exec /bin/probe-setuid list"),
         ],
     },
 ];
 
-const SECCOMP: &str = "seccomp:
-  denySyscalls: [add_key, bpf, chroot, init_module, io_uring_setup, keyctl, modify_ldt, mount, perf_event_open, process_vm_readv, ptrace, unshare, userfaultfd]
-  denySocketFamilies: [AF_ALG, AF_VSOCK]
-  architectures: []";
+const SECCOMP: &str = seccomp_policy!();
 
-const SECCOMP_CASES: &[crate::case::Case] = &[
+const SECCOMP_AND_LANDLOCK: &str = concat!("landlock:\n  bind: [7002]\n", seccomp_policy!());
+
+const SECCOMP_CASES: &[Case] = &[
     forbids("seccomp", "mount", "EPERM"),
     forbids("seccomp", "unshare-user", "EPERM"),
     forbids("seccomp", "ptrace", "EPERM"),
@@ -100,3 +111,8 @@ const SECCOMP_CASES: &[crate::case::Case] = &[
     keeps("seccomp", "clone-user"),
     keeps("seccomp", "af-packet"),
 ];
+
+/// crun 1.8 alone does not open /dev/net/tun for every container.
+fn opens_tun(runtime: Runtime) -> bool {
+    runtime != Runtime::Crun(Suite::Bookworm)
+}
