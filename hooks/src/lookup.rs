@@ -48,10 +48,7 @@ pub fn look_path(
     path: Option<&[u8]>,
     mut probe: impl FnMut(&[u8]) -> Result<(), Refusal>,
 ) -> Result<Vec<u8>, LookupError> {
-    let error = |cause| LookupError {
-        name: name.to_vec(),
-        cause,
-    };
+    let error = |cause| LookupError { name: name.to_vec(), cause };
     if name.contains(&b'/') {
         return match probe(name) {
             Ok(()) => Ok(name.to_vec()),
@@ -89,11 +86,7 @@ fn clean(element: &[u8], name: &[u8]) -> Vec<u8> {
     }
     let mut joined = if rooted { vec![b'/'] } else { Vec::new() };
     joined.extend(parts.join(&b'/'));
-    if joined.is_empty() {
-        vec![b'.']
-    } else {
-        joined
-    }
+    if joined.is_empty() { vec![b'.'] } else { joined }
 }
 
 impl LookupError {
@@ -167,15 +160,8 @@ mod tests {
 
     /// A file system where these files are executable, and those exist without being so.
     fn look(name: &str, path: Option<&str>) -> Result<String, LookupCause> {
-        let executable = [
-            "/bin/sh",
-            "/usr/bin/sh",
-            "sh",
-            "here/tool",
-            "/opt/app",
-            "./app",
-            "sub/app",
-        ];
+        let executable =
+            ["/bin/sh", "/usr/bin/sh", "sh", "here/tool", "/opt/app", "./app", "sub/app"];
         let probe = |file: &[u8]| match std::str::from_utf8(file).unwrap() {
             file if executable.contains(&file) => Ok(()),
             "/plain/sh" | "/opt/data" => Err(Refusal::Access(libc::EACCES)),
@@ -227,11 +213,7 @@ mod tests {
     #[test]
     fn the_words_and_codes_are_those_that_people_know() {
         let cases = [
-            (
-                LookupCause::NotFound,
-                "executable file not found in $PATH",
-                127,
-            ),
+            (LookupCause::NotFound, "executable file not found in $PATH", 127),
             (
                 LookupCause::Relative,
                 "cannot run executable found relative to current directory",
@@ -242,34 +224,15 @@ mod tests {
                 "stat /x: no such file or directory",
                 127,
             ),
-            (
-                LookupCause::Refused(Refusal::Stat(libc::EACCES)),
-                "stat /x: permission denied",
-                126,
-            ),
-            (
-                LookupCause::Refused(Refusal::Access(libc::EACCES)),
-                "permission denied",
-                126,
-            ),
-            (
-                LookupCause::Refused(Refusal::Access(libc::EISDIR)),
-                "is a directory",
-                126,
-            ),
+            (LookupCause::Refused(Refusal::Stat(libc::EACCES)), "stat /x: permission denied", 126),
+            (LookupCause::Refused(Refusal::Access(libc::EACCES)), "permission denied", 126),
+            (LookupCause::Refused(Refusal::Access(libc::EISDIR)), "is a directory", 126),
             (LookupCause::Exec(libc::ENOEXEC), "exec format error", 126),
-            (
-                LookupCause::Exec(libc::ENOENT),
-                "no such file or directory",
-                127,
-            ),
+            (LookupCause::Exec(libc::ENOENT), "no such file or directory", 127),
             (LookupCause::Exec(libc::EIO), "errno 5", 126),
         ];
         for (cause, words, code) in cases {
-            let error = LookupError {
-                name: b"/x".to_vec(),
-                cause,
-            };
+            let error = LookupError { name: b"/x".to_vec(), cause };
             assert_eq!(error.to_string(), format!("exec: \"/x\": {words}"));
             assert_eq!(error.exit_code(), code, "{error}");
         }
@@ -277,13 +240,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_forge_a_second_line() {
-        let error = LookupError {
-            name: b"a\nb\x1b\xff".to_vec(),
-            cause: LookupCause::NotFound,
-        };
-        assert!(
-            !error.to_string().chars().any(char::is_control),
-            "{error:?}"
-        );
+        let error = LookupError { name: b"a\nb\x1b\xff".to_vec(), cause: LookupCause::NotFound };
+        assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
     }
 }

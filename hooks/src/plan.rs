@@ -187,11 +187,7 @@ impl Plan {
     pub fn decode(bytes: &[u8]) -> Result<Self, PlanError> {
         at_most("bytes", bytes.len(), MAX_SIZE)?;
         let mut input = Reader::new(bytes);
-        if input
-            .take(MAGIC.len(), "the magic")
-            .map_err(|_| PlanError::Magic)?
-            != MAGIC
-        {
+        if input.take(MAGIC.len(), "the magic").map_err(|_| PlanError::Magic)? != MAGIC {
             return Err(PlanError::Magic);
         }
         let version = input.u32("the version")?;
@@ -216,11 +212,7 @@ impl Plan {
         }
         at_most("filters", self.filters.len(), MAX_FILTERS)?;
         for (index, filter) in self.filters.iter().enumerate() {
-            at_most(
-                "instructions in a filter",
-                filter.instructions.len(),
-                MAX_INSTRUCTIONS,
-            )?;
+            at_most("instructions in a filter", filter.instructions.len(), MAX_INSTRUCTIONS)?;
             if filter.instructions.is_empty() {
                 return Err(PlanError::EmptyFilter(index));
             }
@@ -234,11 +226,7 @@ impl Layer {
         if self.handled_fs == 0 && self.handled_net == 0 && self.scoped == 0 {
             return Err(PlanError::NothingHandled(layer));
         }
-        at_most(
-            "rules in a layer",
-            self.paths.len().saturating_add(self.ports.len()),
-            MAX_RULES,
-        )?;
+        at_most("rules in a layer", self.paths.len().saturating_add(self.ports.len()), MAX_RULES)?;
         for rule in &self.paths {
             let path = &rule.path;
             if path.first() != Some(&b'/') || path.len() > MAX_PATH || path.contains(&0) {
@@ -278,16 +266,10 @@ impl Layer {
             paths: input.list("path rules", MAX_RULES, |input| {
                 let access = input.u64("a path rule")?;
                 let length = input.count("bytes in a path", MAX_PATH)?;
-                Ok(PathRule {
-                    access,
-                    path: input.take(length, "a path")?.to_vec(),
-                })
+                Ok(PathRule { access, path: input.take(length, "a path")?.to_vec() })
             })?,
             ports: input.list("port rules", MAX_RULES, |input| {
-                Ok(PortRule {
-                    access: input.u64("a port rule")?,
-                    port: input.u16("a port rule")?,
-                })
+                Ok(PortRule { access: input.u64("a port rule")?, port: input.u16("a port rule")? })
             })?,
         })
     }
@@ -321,20 +303,12 @@ impl Filter {
 }
 
 fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), PlanError> {
-    if count > limit {
-        Err(PlanError::TooMany { what, count, limit })
-    } else {
-        Ok(())
-    }
+    if count > limit { Err(PlanError::TooMany { what, count, limit }) } else { Ok(()) }
 }
 
 fn some_of(layer: usize, access: u64, handled: u64) -> Result<(), PlanError> {
     if access == 0 || access & !handled != 0 {
-        Err(PlanError::Access {
-            layer,
-            access,
-            handled,
-        })
+        Err(PlanError::Access { layer, access, handled })
     } else {
         Ok(())
     }

@@ -59,13 +59,7 @@ pub fn open(path: &CStr, flags: c_int) -> io::Result<OwnedFd> {
 /// What the kernel says.
 pub fn open_at(directory: &OwnedFd, name: &CStr, flags: c_int) -> io::Result<OwnedFd> {
     // SAFETY: name ends in NUL, and directory stays open meanwhile.
-    owned(unsafe {
-        libc::openat(
-            directory.as_raw_fd(),
-            name.as_ptr(),
-            flags | libc::O_CLOEXEC,
-        )
-    })
+    owned(unsafe { libc::openat(directory.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC) })
 }
 
 /// openat2(2) below `root` as if it were `/`: `..`, absolute symlinks and magic links cannot leave it.

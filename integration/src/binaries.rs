@@ -47,19 +47,13 @@ pub fn binaries() -> Result<&'static Binaries, Error> {
 /// As [`binaries`].
 pub fn probe() -> Result<&'static Path, Error> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&BUILT, || {
-        find(&build(&["coaming-probe"], Some(MUSL))?, "probe")
-    })
-    .map(PathBuf::as_path)
+    once(&BUILT, || find(&build(&["coaming-probe"], Some(MUSL))?, "probe")).map(PathBuf::as_path)
 }
 
 /// The static reaping PID 1 of worlds and sandboxes.
 pub(crate) fn reaper() -> Result<&'static Path, Error> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&BUILT, || {
-        find(&build(&["coaming-reaper"], Some(MUSL))?, "reaper")
-    })
-    .map(PathBuf::as_path)
+    once(&BUILT, || find(&build(&["coaming-reaper"], Some(MUSL))?, "reaper")).map(PathBuf::as_path)
 }
 
 fn once<T>(
@@ -92,12 +86,7 @@ fn build(packages: &[&str], target: Option<&str>) -> Result<Vec<PathBuf>, Error>
     Ok(said
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|message| {
-            message
-                .get("executable")
-                .and_then(Value::as_str)
-                .map(PathBuf::from)
-        })
+        .filter_map(|message| message.get("executable").and_then(Value::as_str).map(PathBuf::from))
         .collect())
 }
 
@@ -107,8 +96,6 @@ fn find(executables: &[PathBuf], name: &str) -> Result<PathBuf, Error> {
         .find(|path| path.file_name().is_some_and(|found| found == name))
         .cloned()
         .ok_or_else(|| {
-            Error::Unavailable(format!(
-                "cargo built no program named {name}, only {executables:?}"
-            ))
+            Error::Unavailable(format!("cargo built no program named {name}, only {executables:?}"))
         })
 }

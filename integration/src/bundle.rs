@@ -22,21 +22,14 @@ impl<'a> Bundle<'a> {
     /// # Errors
     /// The file system's, or that the probe does not build.
     pub fn new(world: &'a World, id: &str, spec: &Value) -> Result<Bundle<'a>, Error> {
-        let bundle = Bundle {
-            world,
-            id: id.to_owned(),
-        };
+        let bundle = Bundle { world, id: id.to_owned() };
         let rootfs = bundle.path().join("rootfs");
         bundle.configure(spec.to_string())?;
-        world
-            .run([OsStr::new("mkdir"), rootfs.as_ref()])?
-            .ok("mkdir rootfs")?;
+        world.run([OsStr::new("mkdir"), rootfs.as_ref()])?.ok("mkdir rootfs")?;
         // Unpacked from inside the world: the tar crate canonicalises paths, which leads from /proc/PID/root to the host.
         let mut unpack = world.command("tar");
         output::run(
-            unpack
-                .args(["--extract", "--preserve-permissions", "--directory"])
-                .arg(&rootfs),
+            unpack.args(["--extract", "--preserve-permissions", "--directory"]).arg(&rootfs),
             images::rootfs()?,
         )?
         .ok("tar --extract")?;
@@ -48,8 +41,7 @@ impl<'a> Bundle<'a> {
     /// # Errors
     /// The file system's.
     pub fn configure(&self, config: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.world
-            .write(self.path().join("config.json"), config, 0o644)
+        self.world.write(self.path().join("config.json"), config, 0o644)
     }
 
     /// The container's ID.
@@ -126,10 +118,7 @@ fn typed_spec(id: &str, args: Vec<String>) -> Result<oci_spec::runtime::Spec, Oc
         .into_iter()
         .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
         .collect::<Result<Vec<_>, _>>()?;
-    let deny_all = LinuxDeviceCgroupBuilder::default()
-        .allow(false)
-        .access("rwm")
-        .build()?;
+    let deny_all = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?;
     let masked = [
         "/proc/acpi",
         "/proc/asound",
@@ -142,33 +131,18 @@ fn typed_spec(id: &str, args: Vec<String>) -> Result<oci_spec::runtime::Spec, Oc
         "/sys/firmware",
         "/proc/scsi",
     ];
-    let readonly = [
-        "/proc/bus",
-        "/proc/fs",
-        "/proc/irq",
-        "/proc/sys",
-        "/proc/sysrq-trigger",
-    ];
+    let readonly = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
     let linux = LinuxBuilder::default()
         .namespaces(namespaces)
         .cgroups_path(format!("/default/{id}"))
-        .resources(
-            LinuxResourcesBuilder::default()
-                .devices([deny_all])
-                .build()?,
-        )
+        .resources(LinuxResourcesBuilder::default().devices([deny_all]).build()?)
         .masked_paths(masked.map(str::to_owned))
         .readonly_paths(readonly.map(str::to_owned))
         .build()?;
     SpecBuilder::default()
         // crun 1.8 knows no later one.
         .version("1.0.2")
-        .root(
-            RootBuilder::default()
-                .path("rootfs")
-                .readonly(false)
-                .build()?,
-        )
+        .root(RootBuilder::default().path("rootfs").readonly(false).build()?)
         .process(process)
         .mounts(mounts()?)
         .linux(linux)
@@ -178,32 +152,12 @@ fn typed_spec(id: &str, args: Vec<String>) -> Result<oci_spec::runtime::Spec, Oc
 fn mounts() -> Result<Vec<Mount>, OciSpecError> {
     [
         ("/proc", "proc", "proc", "nosuid,noexec,nodev"),
-        (
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            "nosuid,strictatime,mode=755,size=65536k",
-        ),
-        (
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
-        ),
-        (
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            "nosuid,noexec,nodev,mode=1777,size=65536k",
-        ),
+        ("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
+        ("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
+        ("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
         ("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         ("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
-        (
-            "/run",
-            "tmpfs",
-            "tmpfs",
-            "nosuid,strictatime,mode=755,size=65536k",
-        ),
+        ("/run", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
     ]
     .into_iter()
     .map(|(destination, kind, source, options)| {

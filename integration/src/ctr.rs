@@ -35,10 +35,7 @@ pub struct Exec {
 
 impl<'a> Ctr<'a> {
     pub(crate) fn new(node: &'a Node) -> Ctr<'a> {
-        Ctr {
-            node,
-            namespace: "default",
-        }
+        Ctr { node, namespace: "default" }
     }
 
     /// The same in another containerd namespace; CRI's is `k8s.io`.
@@ -52,13 +49,7 @@ impl<'a> Ctr<'a> {
     /// # Errors
     /// When `ctr` cannot be started; how it ends is in the output.
     pub fn raw<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Output, Error> {
-        self.call(
-            args.into_iter()
-                .map(|arg| arg.as_ref().to_owned())
-                .collect(),
-            b"",
-            false,
-        )
+        self.call(args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(), b"", false)
     }
 
     /// `ctr run --rm`: the container's outputs and exit code, or 1 and ctr's own message when it did not start.
@@ -98,9 +89,7 @@ impl<'a> Ctr<'a> {
     /// When it is still there afterwards.
     pub fn remove(&self, id: &str) -> Result<(), Error> {
         self.raw(["tasks", "delete", "--force", id])?;
-        self.raw(["containers", "delete", id])?
-            .ok(&format!("ctr containers delete {id}"))
-            .map(drop)
+        self.raw(["containers", "delete", id])?.ok(&format!("ctr containers delete {id}")).map(drop)
     }
 
     /// The host's PID of a running container's init.
@@ -137,10 +126,7 @@ impl<'a> Ctr<'a> {
         for file in ["stdout", "stderr"] {
             world.write(format!("{folder}/{file}"), "", 0o600)?;
         }
-        line.extend([
-            "--log-uri".into(),
-            format!("binary://{LOGGER_PATH}?folder={folder}").into(),
-        ]);
+        line.extend(["--log-uri".into(), format!("binary://{LOGGER_PATH}?folder={folder}").into()]);
         line.extend(rest);
         let said = self.call(line, b"", false)?;
         let read = |file: &str| {
@@ -158,27 +144,17 @@ impl<'a> Ctr<'a> {
     fn call(&self, args: Vec<OsString>, stdin: &[u8], tty: bool) -> Result<Output, Error> {
         let world = self.node.world();
         let ctr = self.node.config().containerd.suite().programs().join("ctr");
-        let mut line: Vec<OsString> = vec![
-            QUIET.into(),
-            ctr.into(),
-            "--namespace".into(),
-            self.namespace.into(),
-        ];
+        let mut line: Vec<OsString> =
+            vec![QUIET.into(), ctr.into(), "--namespace".into(), self.namespace.into()];
         line.extend(args);
         if !tty {
             return output::run(world.command("env").args(line), stdin);
         }
         // ctr wants a terminal of its own for --tty; script(1) gives it one.
         line.insert(0, "env".into());
-        let line = line
-            .iter()
-            .map(|word| quote(&word.to_string_lossy()))
-            .collect::<Vec<_>>()
-            .join(" ");
-        output::run(
-            world.command("script").args(["-qefc", &line, "/dev/null"]),
-            stdin,
-        )
+        let line =
+            line.iter().map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ");
+        output::run(world.command("script").args(["-qefc", &line, "/dev/null"]), stdin)
     }
 }
 
@@ -249,10 +225,7 @@ impl Run {
     }
 
     fn words(&self, node: &Node) -> Vec<OsString> {
-        let binary = self
-            .runtime
-            .clone()
-            .unwrap_or_else(|| node.config().runtime.path());
+        let binary = self.runtime.clone().unwrap_or_else(|| node.config().runtime.path());
         let mut words: Vec<OsString> = vec![
             "--runtime".into(),
             "io.containerd.runc.v2".into(),

@@ -64,11 +64,7 @@ impl Error {
         object: impl ToString,
     ) -> impl FnOnce(io::Error) -> Error {
         let object = object.to_string();
-        move |source| Error::Io {
-            operation,
-            object,
-            source,
-        }
+        move |source| Error::Io { operation, object, source }
     }
 
     pub(crate) fn malformed(what: impl ToString) -> impl FnOnce(String) -> Error {

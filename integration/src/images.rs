@@ -48,23 +48,17 @@ pub(crate) fn rootfs() -> Result<&'static [u8], Error> {
 fn make() -> Result<PathBuf, Error> {
     let bytes = oci_layout::layout(&images()?).map_err(Error::io("make", "the image layout"))?;
     let folder = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
-            PathBuf::from,
-        )
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
         .join("coaming-integration");
     fs::create_dir_all(&folder).map_err(Error::io("create", folder.display()))?;
-    let path = folder.join(format!(
-        "images-{}.tar",
-        oci_layout::digest(&bytes).trim_start_matches("sha256:")
-    ));
+    let path = folder
+        .join(format!("images-{}.tar", oci_layout::digest(&bytes).trim_start_matches("sha256:")));
     if !path.exists() {
         // Written whole or not at all: several test processes may do the same at once.
         let mut file = tempfile::NamedTempFile::new_in(&folder)
             .map_err(Error::io("create a file in", folder.display()))?;
         std::io::Write::write_all(&mut file, &bytes).map_err(Error::io("write", path.display()))?;
-        file.persist(&path)
-            .map_err(|error| Error::io("rename to", path.display())(error.error))?;
+        file.persist(&path).map_err(|error| Error::io("rename to", path.display())(error.error))?;
     }
     Ok(path)
 }
@@ -114,9 +108,8 @@ fn busybox_files() -> Result<Vec<Entry>, Error> {
         .into_iter()
         .find(|path| Path::new(path).exists())
         .ok_or_else(|| Error::Unavailable("busybox-static is not installed".to_owned()))?;
-    let applets = output::run(Command::new(busybox).arg("--list"), b"")?
-        .ok("busybox --list")?
-        .stdout;
+    let applets =
+        output::run(Command::new(busybox).arg("--list"), b"")?.ok("busybox --list")?.stdout;
     let mut entries: Vec<_> = [
         "bin", "dev", "etc", "home", "proc", "root", "sys", "usr", "usr/bin", "usr/sbin", "sbin",
         "var",

@@ -30,10 +30,7 @@ pub fn of(name: &str) -> Result<Vec<String>, Error> {
             (read("environ"), format!("{MARK}={name}")),
             (read("cmdline"), format!("outside\0{name}")),
         ];
-        if marks
-            .iter()
-            .any(|(text, mark)| contains(text, mark.as_bytes()))
-        {
+        if marks.iter().any(|(text, mark)| contains(text, mark.as_bytes())) {
             let cmdline = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
             found.push(format!("process {entry}: {cmdline}"));
         }
@@ -93,12 +90,10 @@ pub fn footprint() -> Result<BTreeSet<String>, Error> {
 fn cgroup_hierarchies() -> Result<Vec<String>, Error> {
     Ok(lines("/proc/self/mounts")?
         .iter()
-        .filter_map(
-            |line| match line.split(' ').collect::<Vec<_>>().as_slice() {
-                [_, path, "cgroup" | "cgroup2", ..] => Some((*path).to_owned()),
-                _ => None,
-            },
-        )
+        .filter_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
+            [_, path, "cgroup" | "cgroup2", ..] => Some((*path).to_owned()),
+            _ => None,
+        })
         .collect())
 }
 
@@ -112,9 +107,7 @@ fn lines(path: &str) -> Result<Vec<String>, Error> {
 
 fn list(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder.display()))?;
-    Ok(entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect())
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -44,11 +44,7 @@ impl NodeConfig {
             Handler::stock("runc", runtime.path()),
             Handler::stock("coaming", runtime.wrapper_path()),
         ];
-        NodeConfig {
-            containerd,
-            runtime,
-            handlers,
-        }
+        NodeConfig { containerd, runtime, handlers }
     }
 
     /// With one more handler.
@@ -106,9 +102,7 @@ impl Node {
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
         world.spawn(LOG, &path, [config.containerd.path()])?;
         let node = Node { world, config };
-        node.wait("containerd", || {
-            node.ctr().raw(["version"]).map(|output| output.success())
-        })?;
+        node.wait("containerd", || node.ctr().raw(["version"]).map(|output| output.success()))?;
         for namespace in ["default", "k8s.io"] {
             node.ctr()
                 .namespace(namespace)
@@ -118,9 +112,9 @@ impl Node {
         // CRI hears of images by events, some time after the import.
         let cri = node.cri()?;
         node.wait("CRI's image list", || {
-            images::ALL.iter().try_fold(true, |all, image| {
-                Ok(all && cri.has_image(image).unwrap_or(false))
-            })
+            images::ALL
+                .iter()
+                .try_fold(true, |all, image| Ok(all && cri.has_image(image).unwrap_or(false)))
         })?;
         Ok(node)
     }
@@ -150,9 +144,7 @@ impl Node {
 
     /// All that containerd has logged.
     pub fn log(&self) -> String {
-        self.world
-            .read(LOG)
-            .unwrap_or_else(|error| error.to_string())
+        self.world.read(LOG).unwrap_or_else(|error| error.to_string())
     }
 
     fn wait(&self, what: &str, ready: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
@@ -244,30 +236,19 @@ const RESTRICT_OOM: bool = true;
 const DISABLED: &str = r#""io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp""#;
 
 fn default_name(config: &NodeConfig) -> &str {
-    config
-        .handlers
-        .first()
-        .map_or("runc", |handler| &handler.name)
+    config.handlers.first().map_or("runc", |handler| &handler.name)
 }
 
 fn handlers(plugin: &str, config: &NodeConfig) -> String {
     let mut text = String::new();
     for handler in &config.handlers {
         let section = format!("{plugin}.containerd.runtimes.{}", handler.name);
-        let _ = writeln!(
-            text,
-            "[{section}]\nruntime_type = {:?}",
-            handler.runtime_type
-        );
+        let _ = writeln!(text, "[{section}]\nruntime_type = {:?}", handler.runtime_type);
         if let Some(path) = &handler.runtime_path {
             let _ = writeln!(text, "runtime_path = {path:?}");
         }
         let _ = writeln!(text, "pod_annotations = {:?}", handler.pod_annotations);
-        let _ = writeln!(
-            text,
-            "[{section}.options]\nBinaryName = {:?}",
-            handler.binary
-        );
+        let _ = writeln!(text, "[{section}.options]\nBinaryName = {:?}", handler.binary);
     }
     text
 }

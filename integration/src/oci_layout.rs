@@ -30,28 +30,16 @@ pub(crate) enum Kind {
 
 impl Entry {
     pub(crate) fn directory(path: &str, mode: u32) -> Entry {
-        Entry {
-            path: path.into(),
-            mode,
-            kind: Kind::Directory,
-        }
+        Entry { path: path.into(), mode, kind: Kind::Directory }
     }
 
     pub(crate) fn file(path: &str, mode: u32, contents: impl Into<Vec<u8>>) -> Entry {
-        Entry {
-            path: path.into(),
-            mode,
-            kind: Kind::File(contents.into()),
-        }
+        Entry { path: path.into(), mode, kind: Kind::File(contents.into()) }
     }
 
     /// Hard links in a layer need the mode of their target: containerd applies the link's own header to the inode.
     pub(crate) fn hard_link(path: &str, target: &str) -> Entry {
-        Entry {
-            path: path.into(),
-            mode: 0o755,
-            kind: Kind::HardLink(target.into()),
-        }
+        Entry { path: path.into(), mode: 0o755, kind: Kind::HardLink(target.into()) }
     }
 }
 
@@ -77,34 +65,22 @@ pub(crate) fn layout(images: &[Image]) -> io::Result<Vec<u8>> {
         let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
         if let Some(entry) = entry.as_object_mut() {
             // containerd's own annotation: the whole name (images/archive/reference.go, 1.6 to 2.x).
-            entry.insert(
-                "annotations".to_owned(),
-                json!({"io.containerd.image.name": image.name}),
-            );
+            entry.insert("annotations".to_owned(), json!({"io.containerd.image.name": image.name}));
         }
         manifests.push(entry);
         for blob in [layer, config, manifest] {
-            let path = format!(
-                "blobs/sha256/{}",
-                digest(&blob).trim_start_matches("sha256:")
-            );
+            let path = format!("blobs/sha256/{}", digest(&blob).trim_start_matches("sha256:"));
             if !written.contains(&path) {
                 append(&mut tar, &Entry::file(&path, 0o644, blob))?;
                 written.push(path);
             }
         }
     }
-    append(
-        &mut tar,
-        &Entry::file("oci-layout", 0o644, r#"{"imageLayoutVersion":"1.0.0"}"#),
-    )?;
+    append(&mut tar, &Entry::file("oci-layout", 0o644, r#"{"imageLayoutVersion":"1.0.0"}"#))?;
     let index = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests,
     });
-    append(
-        &mut tar,
-        &Entry::file("index.json", 0o644, index.to_string()),
-    )?;
+    append(&mut tar, &Entry::file("index.json", 0o644, index.to_string()))?;
     tar.into_inner()
 }
 
@@ -146,10 +122,7 @@ fn descriptor(media_type: &str, blob: &[u8]) -> Value {
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
@@ -194,10 +167,8 @@ mod tests {
         }
         let parse = |blob: &[u8]| serde_json::from_slice::<Value>(blob).unwrap();
         let find = |descriptor: &Value| {
-            let blob = &blobs[&format!(
-                "blobs/{}",
-                descriptor["digest"].as_str().unwrap().replace(':', "/")
-            )];
+            let blob = &blobs
+                [&format!("blobs/{}", descriptor["digest"].as_str().unwrap().replace(':', "/"))];
             assert_eq!(descriptor["size"], blob.len());
             blob
         };
@@ -206,10 +177,7 @@ mod tests {
         for manifest in index["manifests"].as_array().unwrap() {
             let manifest = parse(find(manifest));
             let config = parse(find(&manifest["config"]));
-            assert_eq!(
-                config["rootfs"]["diff_ids"][0],
-                manifest["layers"][0]["digest"]
-            );
+            assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
             find(&manifest["layers"][0]);
         }
     }

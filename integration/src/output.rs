@@ -32,17 +32,8 @@ impl Output {
         if self.success() {
             return Ok(self);
         }
-        let Output {
-            code,
-            stdout,
-            stderr,
-        } = self;
-        Err(Error::Command {
-            command: command.to_owned(),
-            code,
-            stdout,
-            stderr,
-        })
+        let Output { code, stdout, stderr } = self;
+        Err(Error::Command { command: command.to_owned(), code, stdout, stderr })
     }
 }
 
@@ -50,11 +41,7 @@ impl Output {
 pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Result<Output, Error> {
     let shown = format!("{command:?}");
     let mut child = command
-        .stdin(if stdin.is_empty() {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        })
+        .stdin(if stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -68,10 +55,7 @@ pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Result<Output, Error> 
     })
     .map_err(Error::io("wait for", &shown))?;
     Ok(Output {
-        code: output
-            .status
-            .code()
-            .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
+        code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })

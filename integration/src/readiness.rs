@@ -26,10 +26,7 @@ fn obstacle() -> Option<String> {
         return Some("needs root, for namespaces and mounts".to_owned());
     }
     // Hidden in a world, whose /run, /tmp and /var/lib are its own.
-    if ["/run", "/tmp", "/var/lib"]
-        .iter()
-        .any(|hidden| cache().starts_with(hidden))
-    {
+    if ["/run", "/tmp", "/var/lib"].iter().any(|hidden| cache().starts_with(hidden)) {
         return Some(format!(
             "{} is not visible in a world: choose another COAMING_INTEGRATION_CACHE",
             cache().display()
@@ -41,10 +38,7 @@ fn obstacle() -> Option<String> {
         Ok(output) => return Some(output.text()),
         Err(error) => return Some(error.to_string()),
     }
-    let missing: Vec<_> = Suite::ALL
-        .iter()
-        .filter(|suite| !suite.is_fetched())
-        .map(Suite::to_string)
-        .collect();
+    let missing: Vec<_> =
+        Suite::ALL.iter().filter(|suite| !suite.is_fetched()).map(Suite::to_string).collect();
     (!missing.is_empty()).then(|| format!("{} fetched no {}", script.display(), missing.join(", ")))
 }

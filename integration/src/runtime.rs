@@ -17,9 +17,7 @@ pub struct BareRuntime {
 impl BareRuntime {
     /// The runtime at this path of the world.
     pub fn new(binary: impl Into<PathBuf>) -> BareRuntime {
-        BareRuntime {
-            binary: binary.into(),
-        }
+        BareRuntime { binary: binary.into() }
     }
 
     /// `run`: to the container's end, then removed.
@@ -28,12 +26,8 @@ impl BareRuntime {
     /// When the runtime cannot be started; how it ends is in the output.
     pub fn run(&self, bundle: &Bundle<'_>, stdin: &[u8]) -> Result<Output, Error> {
         let path = bundle.path();
-        let args: [&OsStr; 4] = [
-            "run".as_ref(),
-            "--bundle".as_ref(),
-            path.as_ref(),
-            bundle.id().as_ref(),
-        ];
+        let args: [&OsStr; 4] =
+            ["run".as_ref(), "--bundle".as_ref(), path.as_ref(), bundle.id().as_ref()];
         output::run(self.command(bundle.world()).args(args), stdin)
     }
 
@@ -53,11 +47,7 @@ impl BareRuntime {
         let ended = output::run(command.arg(&path).arg(bundle.id()), b"")?;
         let stdout = bundle.world().read(path.join("stdout"))?;
         let stderr = bundle.world().read(path.join("stderr"))?;
-        Ok(Output {
-            stdout,
-            stderr,
-            ..ended
-        })
+        Ok(Output { stdout, stderr, ..ended })
     }
 
     /// `exec` with a process of its own: the `process` object of a runtime spec.
@@ -67,12 +57,8 @@ impl BareRuntime {
     pub fn exec_process(&self, bundle: &Bundle<'_>, process: &Value) -> Result<Output, Error> {
         let file = bundle.path().join("process.json");
         bundle.world().write(&file, process.to_string(), 0o600)?;
-        let args: [&OsStr; 4] = [
-            "exec".as_ref(),
-            "--process".as_ref(),
-            file.as_ref(),
-            bundle.id().as_ref(),
-        ];
+        let args: [&OsStr; 4] =
+            ["exec".as_ref(), "--process".as_ref(), file.as_ref(), bundle.id().as_ref()];
         self.call(bundle.world(), args)
     }
 
@@ -86,10 +72,7 @@ impl BareRuntime {
         flags: &[&str],
         args: &[&str],
     ) -> Result<Output, Error> {
-        self.call(
-            bundle.world(),
-            [&["exec"], flags, &[bundle.id()], args].concat(),
-        )
+        self.call(bundle.world(), [&["exec"], flags, &[bundle.id()], args].concat())
     }
 
     /// `delete --force`.
@@ -111,10 +94,7 @@ impl BareRuntime {
         world: &World,
         args: impl IntoIterator<Item = A>,
     ) -> Result<Output, Error> {
-        let args: Vec<OsString> = args
-            .into_iter()
-            .map(|arg| arg.as_ref().to_owned())
-            .collect();
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         output::run(self.command(world).args(args), b"")
     }
 

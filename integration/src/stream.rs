@@ -36,18 +36,14 @@ pub(crate) fn run(
             })
             .join()
             .unwrap_or_else(|_| {
-                Err(Error::malformed(url)(
-                    "the stream's thread panicked".to_owned(),
-                ))
+                Err(Error::malformed(url)("the stream's thread panicked".to_owned()))
             })
     })
 }
 
 fn connect(pid: u32, url: &str) -> Result<BufReader<TcpStream>, Error> {
     let malformed = Error::malformed(url);
-    let Some((host, path)) = url
-        .strip_prefix("http://")
-        .and_then(|rest| rest.split_once('/'))
+    let Some((host, path)) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/'))
     else {
         return Err(malformed("not an http address".to_owned()));
     };
@@ -56,23 +52,17 @@ fn connect(pid: u32, url: &str) -> Result<BufReader<TcpStream>, Error> {
     setns(file, CloneFlags::CLONE_NEWNET)
         .map_err(|errno| Error::io("enter", &namespace)(errno.into()))?;
     let mut stream = TcpStream::connect(host).map_err(Error::io("connect to", url))?;
-    stream
-        .set_read_timeout(Some(READ_LIMIT))
-        .map_err(Error::io("set a time limit on", url))?;
+    stream.set_read_timeout(Some(READ_LIMIT)).map_err(Error::io("set a time limit on", url))?;
     // The key only has to be there: it guards against caches, not against attackers (RFC 6455, 1.3).
     let request = format!(
         "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: Y29hbWluZy1oYXJuZXNzLg==\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\nOrigin: http://{host}\r\n\r\n"
     );
-    stream
-        .write_all(request.as_bytes())
-        .map_err(Error::io("write to", url))?;
+    stream.write_all(request.as_bytes()).map_err(Error::io("write to", url))?;
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        let read = stream
-            .read_line(&mut head)
-            .map_err(Error::io("read from", url))?;
+        let read = stream.read_line(&mut head).map_err(Error::io("read from", url))?;
         if read == 0 {
             break;
         }
@@ -88,17 +78,11 @@ fn connect(pid: u32, url: &str) -> Result<BufReader<TcpStream>, Error> {
 fn send(stream: &mut TcpStream, stdin: &[u8]) -> Result<(), Error> {
     for piece in stdin.chunks(32 * 1024) {
         let mut frame = vec![0x82, 0x80 | 126];
-        frame.extend(
-            u16::try_from(piece.len() + 1)
-                .unwrap_or(u16::MAX)
-                .to_be_bytes(),
-        );
+        frame.extend(u16::try_from(piece.len() + 1).unwrap_or(u16::MAX).to_be_bytes());
         frame.extend([0; 4]);
         frame.push(0);
         frame.extend(piece);
-        stream
-            .write_all(&frame)
-            .map_err(Error::io("write to", "the stream"))?;
+        stream.write_all(&frame).map_err(Error::io("write to", "the stream"))?;
     }
     Ok(())
 }
@@ -124,11 +108,7 @@ fn receive(
         }
     }
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Output {
-        code,
-        stdout: text(stdout),
-        stderr: text(stderr),
-    })
+    Ok(Output { code, stdout: text(stdout), stderr: text(stderr) })
 }
 
 /// The next message; none when the server closes.
@@ -155,15 +135,10 @@ fn message(stream: &mut impl Read) -> Result<Option<Vec<u8>>, Error> {
         short => u64::from(short),
     };
     if length > MESSAGE_LIMIT {
-        return Err(Error::malformed("the stream")(format!(
-            "a message of {length} bytes"
-        )));
+        return Err(Error::malformed("the stream")(format!("a message of {length} bytes")));
     }
     let mut payload = Vec::new();
-    stream
-        .take(length)
-        .read_to_end(&mut payload)
-        .map_err(failed())?;
+    stream.take(length).read_to_end(&mut payload).map_err(failed())?;
     Ok((first & 0x0f != CLOSE).then_some(payload))
 }
 
@@ -215,14 +190,7 @@ mod tests {
             vec![0x88, 0],
         ];
         let output = receive("Exec", &mut bytes.concat().as_slice(), None).unwrap();
-        assert_eq!(
-            output,
-            Output {
-                code: 7,
-                stdout: "out".into(),
-                stderr: "err".into()
-            }
-        );
+        assert_eq!(output, Output { code: 7, stdout: "out".into(), stderr: "err".into() });
     }
 
     #[test]

@@ -109,10 +109,8 @@ impl Runtime {
 
 /// The folder that `install.sh` fills.
 pub(crate) fn cache() -> PathBuf {
-    std::env::var_os("COAMING_INTEGRATION_CACHE").map_or_else(
-        || PathBuf::from("/var/cache/coaming-integration"),
-        PathBuf::from,
-    )
+    std::env::var_os("COAMING_INTEGRATION_CACHE")
+        .map_or_else(|| PathBuf::from("/var/cache/coaming-integration"), PathBuf::from)
 }
 
 impl fmt::Display for Suite {

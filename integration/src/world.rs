@@ -53,30 +53,16 @@ impl World {
                 .map_err(Error::io("read from", "world.sh"))?;
         }
         match pid.trim().parse() {
-            Ok(pid) => Ok(World {
-                name,
-                pid,
-                keeper,
-                daemons: Mutex::default(),
-            }),
+            Ok(pid) => Ok(World { name, pid, keeper, daemons: Mutex::default() }),
             Err(_) => {
                 let mut stderr = String::new();
                 drop(keeper.stdin.take());
                 if let Some(mut pipe) = keeper.stderr.take() {
-                    pipe.read_to_string(&mut stderr)
-                        .map_err(Error::io("read from", "world.sh"))?;
+                    pipe.read_to_string(&mut stderr).map_err(Error::io("read from", "world.sh"))?;
                 }
-                let code = keeper
-                    .wait()
-                    .map_err(Error::io("wait for", "world.sh"))?
-                    .code()
-                    .unwrap_or(-1);
-                Err(Error::Command {
-                    command: "world.sh".to_owned(),
-                    code,
-                    stdout: pid,
-                    stderr,
-                })
+                let code =
+                    keeper.wait().map_err(Error::io("wait for", "world.sh"))?.code().unwrap_or(-1);
+                Err(Error::Command { command: "world.sh".to_owned(), code, stdout: pid, stderr })
             }
         }
     }
@@ -124,10 +110,8 @@ impl World {
             .mode(mode)
             .open(&path)
             .map_err(Error::io("create", &shown))?;
-        file.write_all(contents.as_ref())
-            .map_err(Error::io("write", &shown))?;
-        file.set_permissions(fs::Permissions::from_mode(mode))
-            .map_err(Error::io("chmod", &shown))
+        file.write_all(contents.as_ref()).map_err(Error::io("write", &shown))?;
+        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(Error::io("chmod", &shown))
     }
 
     /// Copies a file of the host into the world, under `mode`.
@@ -141,11 +125,7 @@ impl World {
         mode: u32,
     ) -> Result<(), Error> {
         let from = from.as_ref();
-        self.write(
-            inside,
-            fs::read(from).map_err(Error::io("read", from.display()))?,
-            mode,
-        )
+        self.write(inside, fs::read(from).map_err(Error::io("read", from.display()))?, mode)
     }
 
     /// Reads a text file of the world.
@@ -195,9 +175,8 @@ impl World {
         argv: impl IntoIterator<Item = A>,
     ) -> Result<Output, Error> {
         let mut argv = argv.into_iter();
-        let program = argv
-            .next()
-            .ok_or_else(|| Error::malformed("a command")("it is empty".to_owned()))?;
+        let program =
+            argv.next().ok_or_else(|| Error::malformed("a command")("it is empty".to_owned()))?;
         output::run(self.command(program.as_ref()).args(argv), b"")
     }
 
@@ -245,10 +224,7 @@ impl World {
             .stderr(Stdio::null())
             .spawn()
             .map_err(Error::io("start", log))?;
-        self.daemons
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(child);
+        self.daemons.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(child);
         Ok(())
     }
 
@@ -265,13 +241,7 @@ impl World {
                 "--target",
                 &self.pid.to_string(),
             ])
-            .args([
-                "--",
-                "env",
-                "-i",
-                PROGRAMS,
-                &format!("{}={}", leftovers::MARK, self.name),
-            ]);
+            .args(["--", "env", "-i", PROGRAMS, &format!("{}={}", leftovers::MARK, self.name)]);
         command
     }
 }
@@ -287,10 +257,7 @@ impl Drop for World {
         // Closing the pipe ends PID 1, with it all else; the keeper then removes the cgroups and ends.
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
-        let daemons = self
-            .daemons
-            .get_mut()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let daemons = self.daemons.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         for mut daemon in daemons.drain(..) {
             let _ = daemon.wait();
         }

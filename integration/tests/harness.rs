@@ -52,45 +52,25 @@ fn ctr_drives(node: &Node) -> Result<(), Error> {
         (output.code, output.stdout.as_str(), output.stderr.as_str()),
         (7, "out\n", "err\n")
     );
-    let piped = ctr.run(
-        &Run::new(images::BUSYBOX, "piped")
-            .args(["head", "-n1"])
-            .stdin("through\n"),
-    )?;
-    assert_eq!(
-        (piped.code, piped.stdout.as_str()),
-        (0, "through\n"),
-        "{piped:?}"
-    );
+    let piped =
+        ctr.run(&Run::new(images::BUSYBOX, "piped").args(["head", "-n1"]).stdin("through\n"))?;
+    assert_eq!((piped.code, piped.stdout.as_str()), (0, "through\n"), "{piped:?}");
     let tty = ctr.run(
-        &Run::new(images::BUSYBOX, "tty")
-            .args(["sh", "-c", "test -t 0 && echo a terminal"])
-            .tty(),
+        &Run::new(images::BUSYBOX, "tty").args(["sh", "-c", "test -t 0 && echo a terminal"]).tty(),
     )?;
-    assert!(
-        tty.success() && tty.stdout.contains("a terminal\r"),
-        "{tty:?}"
-    );
+    assert!(tty.success() && tty.stdout.contains("a terminal\r"), "{tty:?}");
     let missing = ctr.run(&Run::new(images::DISTROLESS, "missing").args(["/bin/sh"]))?;
-    assert!(
-        missing.code != 0 && missing.stderr.contains("/bin/sh"),
-        "{missing:?}"
-    );
+    assert!(missing.code != 0 && missing.stderr.contains("/bin/sh"), "{missing:?}");
     let status = ["sh", "-c", "grep CapEff /proc/self/status"];
     let plain = ctr.run(&Run::new(images::BUSYBOX, "plain").args(status))?;
-    let privileged = ctr.run(
-        &Run::new(images::BUSYBOX, "privileged")
-            .flag("--privileged")
-            .args(status),
-    )?;
+    let privileged =
+        ctr.run(&Run::new(images::BUSYBOX, "privileged").flag("--privileged").args(status))?;
     assert!(
         plain.success() && privileged.success() && plain.stdout != privileged.stdout,
         "{plain:?} {privileged:?}"
     );
     let wrapped = ctr.run(
-        &Run::new(images::BUSYBOX, "absent")
-            .runtime("/usr/libexec/coaming/absent")
-            .args(["true"]),
+        &Run::new(images::BUSYBOX, "absent").runtime("/usr/libexec/coaming/absent").args(["true"]),
     )?;
     assert!(
         wrapped.code != 0 && wrapped.stderr.contains("/usr/libexec/coaming/absent"),
@@ -101,22 +81,11 @@ fn ctr_drives(node: &Node) -> Result<(), Error> {
         .ok("ctr run --detach")?;
     assert!(ctr.pid("long")? > 1);
     let executed = ctr.exec(
-        &Exec::new("long", ["sh", "-c", "id -u; cat; exit 3"])
-            .flag("--user=1000")
-            .stdin("in"),
+        &Exec::new("long", ["sh", "-c", "id -u; cat; exit 3"]).flag("--user=1000").stdin("in"),
     )?;
-    assert_eq!(
-        (executed.code, executed.stdout.as_str()),
-        (3, "1000\nin"),
-        "{executed:?}"
-    );
+    assert_eq!((executed.code, executed.stdout.as_str()), (3, "1000\nin"), "{executed:?}");
     ctr.remove("long")?;
-    assert_eq!(
-        ctr.raw(["containers", "list", "-q"])?
-            .ok("ctr containers list")?
-            .stdout,
-        ""
-    );
+    assert_eq!(ctr.raw(["containers", "list", "-q"])?.ok("ctr containers list")?.stdout, "");
     Ok(())
 }
 
@@ -124,21 +93,15 @@ fn cri_drives(node: &Node) -> Result<(), Error> {
     let cri = node.cri()?;
     let sandbox = cri.run_pod(&Pod::new("pod", "runc"))?;
     let script = "trap 'exit 5' TERM; echo out; echo err >&2; while :; do sleep 0.1; done";
-    let id = cri.launch(
-        &sandbox,
-        &ContainerSpec::new("main", images::BUSYBOX, ["sh", "-c", script]),
-    )?;
+    let id =
+        cri.launch(&sandbox, &ContainerSpec::new("main", images::BUSYBOX, ["sh", "-c", script]))?;
     let status = cri.status(&id)?;
     assert_eq!(status.state, State::Running);
     assert_eq!(status.info["runtimeSpec"]["process"]["args"][0], "sh");
 
     let executed = cri.exec_sync(&id, ["sh", "-c", "hostname; echo no >&2; exit 4"])?;
     assert_eq!(
-        (
-            executed.code,
-            executed.stdout.as_str(),
-            executed.stderr.as_str()
-        ),
+        (executed.code, executed.stdout.as_str(), executed.stderr.as_str()),
         (4, "pod\n", "no\n")
     );
     let error = cri.exec_sync(&id, ["/absent"]).map(|output| output.code);
@@ -147,34 +110,23 @@ fn cri_drives(node: &Node) -> Result<(), Error> {
     cri.stop(&id, 30)?;
     assert_eq!(cri.wait(&id)?, 5);
     let logs = cri.logs(&id)?;
-    assert_eq!(
-        (logs.stdout.as_str(), logs.stderr.as_str()),
-        ("out\n", "err\n")
-    );
+    assert_eq!((logs.stdout.as_str(), logs.stderr.as_str()), ("out\n", "err\n"));
     cri.remove(&id)?;
 
     let spec = ContainerSpec {
         run_as_user: Some(1000),
         readonly_rootfs: true,
-        ..ContainerSpec::new(
-            "user",
-            images::BUSYBOX,
-            ["sh", "-c", "id -u; touch /file; ip route"],
-        )
+        ..ContainerSpec::new("user", images::BUSYBOX, ["sh", "-c", "id -u; touch /file; ip route"])
     };
     let output = cri.run(&sandbox, &spec)?;
     assert!(
         output.stdout.starts_with("1000\n") && output.stdout.contains("default via 10.89.0.1"),
         "{output:?}"
     );
-    assert!(
-        output.stderr.contains("Read-only file system"),
-        "{output:?}"
-    );
-    let Err(Error::Cri { message, .. }) = cri.run(
-        &sandbox,
-        &ContainerSpec::new("bad", images::DISTROLESS, ["/bin/sh"]),
-    ) else {
+    assert!(output.stderr.contains("Read-only file system"), "{output:?}");
+    let Err(Error::Cri { message, .. }) =
+        cri.run(&sandbox, &ContainerSpec::new("bad", images::DISTROLESS, ["/bin/sh"]))
+    else {
         panic!("a container without its program started");
     };
     assert!(message.contains("/bin/sh"), "{message}");
@@ -185,11 +137,8 @@ fn cri_drives(node: &Node) -> Result<(), Error> {
         host_ipc: true,
         ..Pod::new("host", "runc")
     })?;
-    let spec = ContainerSpec::new(
-        "look",
-        images::BUSYBOX,
-        ["sh", "-c", "ip address; cat /proc/1/comm"],
-    );
+    let spec =
+        ContainerSpec::new("look", images::BUSYBOX, ["sh", "-c", "ip address; cat /proc/1/comm"]);
     let output = cri.run(&host, &spec)?;
     assert!(
         output.stdout.contains("coaming0") && output.stdout.contains("world-init"),
@@ -224,18 +173,11 @@ fn cri_streams(node: &Node) -> Result<(), Error> {
         false,
     )?;
     assert_eq!(
-        (
-            executed.code,
-            executed.stdout.as_str(),
-            executed.stderr.as_str()
-        ),
+        (executed.code, executed.stdout.as_str(), executed.stderr.as_str()),
         (9, "typed\n", "err\n")
     );
     let terminal = cri.exec(&id, ["sh", "-c", "test -t 1 && echo a terminal"], b"", true)?;
-    assert_eq!(
-        (terminal.code, terminal.stdout.as_str()),
-        (0, "a terminal\r\n")
-    );
+    assert_eq!((terminal.code, terminal.stdout.as_str()), (0, "a terminal\r\n"));
     let attached = cri.attach(&id, b"hello\n", false, "got hello\n")?;
     assert!(attached.stdout.contains("got hello\n"), "{attached:?}");
     cri.remove_pod(&sandbox)
@@ -245,13 +187,9 @@ fn cri_streams(node: &Node) -> Result<(), Error> {
 fn cri_shapes_containers(node: &Node) -> Result<(), Error> {
     let cri = node.cri()?;
     let folder = "/var/lib/kubelet/pods/agent";
-    node.world()
-        .write(format!("{folder}/file"), "of the node\n", 0o644)?;
-    let agent = cri.run_pod(&Pod {
-        privileged: true,
-        host_network: true,
-        ..Pod::new("agent", "runc")
-    })?;
+    node.world().write(format!("{folder}/file"), "of the node\n", 0o644)?;
+    let agent =
+        cri.run_pod(&Pod { privileged: true, host_network: true, ..Pod::new("agent", "runc") })?;
     let spec = ContainerSpec {
         privileged: true,
         mounts: vec![MountSpec {
@@ -263,20 +201,13 @@ fn cri_shapes_containers(node: &Node) -> Result<(), Error> {
         ..ContainerSpec::new("agent", images::BUSYBOX, ["sh", "-c", AGENT])
     };
     let output = cri.run(&agent, &spec)?;
-    assert_eq!(
-        (output.code, output.stdout.as_str()),
-        (0, "of the node\n"),
-        "{output:?}"
-    );
+    assert_eq!((output.code, output.stdout.as_str()), (0, "of the node\n"), "{output:?}");
     let seen = node.world().run([
         "sh",
         "-c",
         &format!("grep -c {folder}/mnt /proc/mounts; ip link show agent0; umount {folder}/mnt"),
     ])?;
-    assert!(
-        seen.stdout.starts_with("1\n") && seen.stdout.contains("agent0"),
-        "{seen:?}"
-    );
+    assert!(seen.stdout.starts_with("1\n") && seen.stdout.contains("agent0"), "{seen:?}");
 
     let pod = cri.run_pod(&Pod::new("careful", "runc"))?;
     let spec = ContainerSpec {
@@ -288,15 +219,8 @@ fn cri_shapes_containers(node: &Node) -> Result<(), Error> {
         ..ContainerSpec::new("careful", images::BUSYBOX, ["sleep", "1000"])
     };
     let id = cri.launch(&pod, &spec)?;
-    let status = cri.exec_sync(
-        &id,
-        [
-            "grep",
-            "-E",
-            "^(CapEff|NoNewPrivs|Seccomp):",
-            "/proc/self/status",
-        ],
-    )?;
+    let status =
+        cri.exec_sync(&id, ["grep", "-E", "^(CapEff|NoNewPrivs|Seccomp):", "/proc/self/status"])?;
     assert_eq!(
         status.stdout, "CapEff:\t0000000000000020\nNoNewPrivs:\t1\nSeccomp:\t2\n",
         "{status:?}"
@@ -305,10 +229,7 @@ fn cri_shapes_containers(node: &Node) -> Result<(), Error> {
     let limit = format!(
         "cat /sys/fs/cgroup/memory/k8s.io/{id}/memory.limit_in_bytes || cat /sys/fs/cgroup/k8s.io/{id}/memory.max"
     );
-    assert_eq!(
-        node.world().run(["sh", "-c", &limit])?.stdout,
-        format!("{}\n", 32 << 20)
-    );
+    assert_eq!(node.world().run(["sh", "-c", &limit])?.stdout, format!("{}\n", 32 << 20));
     cri.remove_pod(&pod)?;
     cri.remove_pod(&agent)
 }
@@ -323,17 +244,11 @@ fn images_are_what_they_say(node: &Node) -> Result<(), Error> {
         "-c",
         "id -u; ls -l /bin/probe-setuid",
     ]))?;
-    assert!(
-        setuid.stdout.starts_with("1000\n-rwsr-xr-x    1 root "),
-        "{setuid:?}"
-    );
+    assert!(setuid.stdout.starts_with("1000\n-rwsr-xr-x    1 root "), "{setuid:?}");
     let probe = ctr.run(&Run::new(images::PROBE, "probe").args(["probe", "list"]))?;
     let distroless =
         ctr.run(&Run::new(images::DISTROLESS, "distroless").args(["/probe", "list"]))?;
-    assert!(
-        probe.success() && probe == distroless,
-        "{probe:?} {distroless:?}"
-    );
+    assert!(probe.success() && probe == distroless, "{probe:?} {distroless:?}");
     Ok(())
 }
 
@@ -354,10 +269,7 @@ fn runs_a_bundle(world: &World, runtime: Runtime, id: &str) -> Result<(), Error>
     let bundle = Bundle::new(
         world,
         id,
-        &default_spec(
-            id,
-            ["sh", "-c", "cat; grep NoNewPrivs /proc/self/status; exit 6"],
-        )?,
+        &default_spec(id, ["sh", "-c", "cat; grep NoNewPrivs /proc/self/status; exit 6"])?,
     )?;
     let output = bare.run(&bundle, b"in\n")?;
     assert_eq!(
@@ -370,11 +282,7 @@ fn runs_a_bundle(world: &World, runtime: Runtime, id: &str) -> Result<(), Error>
     bare.start(&bundle)?.ok("run --detach")?;
     // With its group: crun 1.21 takes a bare `--user 1000` for root.
     let executed = bare.exec(&bundle, &["--user", "1000:1000"], &["id", "-u"])?;
-    assert_eq!(
-        (executed.code, executed.stdout.as_str()),
-        (0, "1000\n"),
-        "{runtime}: {executed:?}"
-    );
+    assert_eq!((executed.code, executed.stdout.as_str()), (0, "1000\n"), "{runtime}: {executed:?}");
     let mut process = default_spec(id, ["sh", "-c", "echo process; exit 2"])?["process"].take();
     process["cwd"] = "/tmp".into();
     let executed = bare.exec_process(&bundle, &process)?;

@@ -50,7 +50,10 @@ pub fn decide(request: &Request<'_>, floor: &Floor) -> Verdict {
             control: change.control,
             field: change.field,
             asked: change.asked,
-            allowed: format!("{} (two controls undo each other here; this is a defect)", change.allowed),
+            allowed: format!(
+                "{} (two controls undo each other here; this is a defect)",
+                change.allowed
+            ),
             policy: change.policies.into_iter().next(),
         }));
     }
@@ -129,7 +132,11 @@ impl<'a> Pass<'a> {
     }
 
     /// Which clauses alone find fault with a field; all of them where none does alone.
-    fn demanders<R: Rule>(clauses: &[Clause<R>], field: &str, each: &[Vec<Finding>]) -> Vec<Source> {
+    fn demanders<R: Rule>(
+        clauses: &[Clause<R>],
+        field: &str,
+        each: &[Vec<Finding>],
+    ) -> Vec<Source> {
         let alone: Vec<Source> = clauses
             .iter()
             .zip(each)

@@ -89,11 +89,7 @@ impl Facts {
             pod_uid: annotation(POD_UID),
             container: annotation(CONTAINER),
             image: annotation(IMAGE),
-            container_type: if sandbox {
-                ContainerType::Sandbox
-            } else {
-                ContainerType::Container
-            },
+            container_type: if sandbox { ContainerType::Sandbox } else { ContainerType::Container },
             user_namespace: has_user_namespace(spec),
         }
     }

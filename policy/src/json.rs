@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn keeps_unknown_fields_and_their_order() {
-        let text = r#"{"zebra":1,"process":{"new":{"Deep":[1,{"x":18446744073709551615}]}},"a":null}"#;
+        let text =
+            r#"{"zebra":1,"process":{"new":{"Deep":[1,{"x":18446744073709551615}]}},"a":null}"#;
         assert_eq!(serde_json::to_string(&parse_spec(text.as_bytes()).unwrap()).unwrap(), text);
     }
 
@@ -193,14 +194,17 @@ mod tests {
         assert!(error(r#"{"Process":{}}"#).contains("differs from \"process\" only in case"));
         assert!(error(r#"{"process":{"NONEWPRIVILEGES":false}}"#).contains("noNewPrivileges"));
         assert!(error("{\"proce\u{17f}s\":{}}").contains("only in case"));
-        assert!(error("{\"lin\u{75}x\":{\"ma\u{17f}\u{212a}edPaths\":[]}}").contains("maskedPaths"));
+        assert!(
+            error("{\"lin\u{75}x\":{\"ma\u{17f}\u{212a}edPaths\":[]}}").contains("maskedPaths")
+        );
         assert!(error(r#"{"mounts":[{"Destination":"/"}]}"#).contains("destination"));
         assert!(error(r#"{"newField":1,"NewField":2}"#).contains("only in case"));
     }
 
     #[test]
     fn annotation_and_sysctl_keys_are_data() {
-        let text = r#"{"annotations":{"Process":"x","process":"y"},"linux":{"sysctl":{"Net.x":"1"}}}"#;
+        let text =
+            r#"{"annotations":{"Process":"x","process":"y"},"linux":{"sysctl":{"Net.x":"1"}}}"#;
         assert!(parse_spec(text.as_bytes()).is_ok());
         assert!(error(r#"{"annotations":{"a":"x","a":"y"}}"#).contains("duplicate"));
     }
@@ -215,7 +219,9 @@ mod tests {
     #[test]
     fn refuses_the_truncated_the_deep_the_large_and_the_trailing() {
         assert!(error(r#"{"process":{"#).contains("EOF"));
-        assert!(error(&format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200))).contains("recursion"));
+        assert!(
+            error(&format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200))).contains("recursion")
+        );
         assert!(parse_spec(&vec![b' '; MAX_BYTES + 1]).is_err());
         assert!(error("{} {}").contains("trailing"));
         assert!(error("[]").contains("not a JSON object"));

@@ -158,9 +158,7 @@ fn has_dev_tmpfs(spec: &Value) -> bool {
 /// `directory` is the host folder that holds the plan and an empty file `init`; `binary` is the
 /// launcher on the host.
 pub fn install(spec: &mut Value, directory: &str, binary: &str, plan: &str) {
-    let bind = |source: &str, destination: &str, options: &[&str]| {
-        json!({"destination": destination, "type": "bind", "source": source, "options": options})
-    };
+    let bind = |source: &str, destination: &str, options: &[&str]| json!({"destination": destination, "type": "bind", "source": source, "options": options});
     let mut mounts: Vec<Value> = view::items(spec, "mounts").to_vec();
     // noexec: /run is so on Debian, and in a user namespace the flag is locked (mount_namespaces(7)).
     mounts.push(bind(directory, PLACE, &["bind", "ro", "nosuid", "nodev", "noexec"]));
@@ -183,7 +181,9 @@ mod tests {
 
     #[test]
     fn the_reserved_place_is_known_in_every_spelling() {
-        for at in ["/dev/.coaming", "/dev//.coaming/", "dev/.coaming/init", "/x/../dev/./.coaming/a"] {
+        for at in
+            ["/dev/.coaming", "/dev//.coaming/", "dev/.coaming/init", "/x/../dev/./.coaming/a"]
+        {
             assert!(is_reserved(at), "{at}");
         }
         for at in ["/dev", "/dev/.coaming2", "/mnt/dev/.coaming", "/"] {
@@ -206,8 +206,36 @@ mod tests {
         let socket = |args: [u64; 6]| after.eval(Arch::native(), "socket", args).is_refusal();
         assert!(socket([2, 1, 262, 0, 0, 0]) && socket([10, 1, 262, 0, 0, 0]));
         assert!(socket([43, 1, 0, 0, 0, 0]) && !socket([2, 1, 0, 0, 0, 0]));
-        let send = |flags| after.eval(Arch::native(), "sendto", [3, 0, 0, flags, 0, 0]).is_refusal();
+        let send =
+            |flags| after.eval(Arch::native(), "sendto", [3, 0, 0, flags, 0, 0]).is_refusal();
         assert!(after.always("io_uring_setup").is_some_and(|action| action.is_refusal()));
         assert!(send(0x2000_0000) && send(0x2000_4000) && !send(0x4000));
+    }
+
+    #[test]
+    fn the_32_bit_way_around_the_flags_is_closed_too() {
+        use crate::seccomp::{SeccompData, compile};
+        if Arch::native() != Arch::X86_64 {
+            return;
+        }
+        let program = compile(&tcp_beside_landlock().unwrap()).unwrap();
+        // socketcall(2) passes the arguments behind a pointer: what is refused by its arguments
+        // elsewhere is refused whole here.
+        let socketcall = |call| {
+            program.eval(&SeccompData {
+                nr: 102,
+                arch: Arch::X86.token(),
+                instruction_pointer: 0,
+                args: [call, 0, 0, 0, 0, 0],
+            })
+        };
+        const ALLOW: u32 = 0x7fff_0000;
+        let (socket, bind, connect, sendto, sendmsg, sendmmsg) = (1, 2, 3, 11, 16, 20);
+        for call in [socket, sendto, sendmsg, sendmmsg] {
+            assert_ne!(socketcall(call), ALLOW, "socketcall({call})");
+        }
+        for call in [bind, connect] {
+            assert_eq!(socketcall(call), ALLOW, "socketcall({call})");
+        }
     }
 }

@@ -60,7 +60,8 @@ impl Seen {
         for line in status.lines() {
             let Some((key, value)) = line.split_once(':') else { continue };
             let value = value.trim();
-            let numbers = || value.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            let numbers =
+                || value.split_whitespace().filter_map(|word| word.parse().ok()).collect();
             let mask = || u64::from_str_radix(value, 16).unwrap_or(u64::MAX);
             match key {
                 "NoNewPrivs" => self.no_new_privs = value == "1",

@@ -104,10 +104,7 @@ impl Bundle {
     /// which nobody else may be able to change or to move away.
     pub fn open(path: Option<&Path>, trusted: Uid) -> Result<Self, BundleError> {
         let asked = path.unwrap_or(Path::new("."));
-        let failed = |source| BundleError::Open {
-            path: asked.to_owned(),
-            source,
-        };
+        let failed = |source| BundleError::Open { path: asked.to_owned(), source };
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let dir = open(asked, flags, Mode::empty()).map_err(failed)?;
         let stat = fstat(&dir).map_err(failed)?;
@@ -135,9 +132,7 @@ impl Bundle {
         let file = openat(&self.dir, CONFIG, flags, Mode::empty())
             .map(File::from)
             .map_err(|errno| self.failed("opening", errno))?;
-        let meta = file
-            .metadata()
-            .map_err(|source| self.failed("examining", source))?;
+        let meta = file.metadata().map_err(|source| self.failed("examining", source))?;
         if !meta.is_file() {
             return Err(BundleError::NotRegular { path });
         }
@@ -145,10 +140,7 @@ impl Bundle {
             return Err(BundleError::Exposed { path, why });
         }
         if meta.nlink() != 1 {
-            return Err(BundleError::Linked {
-                path,
-                links: meta.nlink(),
-            });
+            return Err(BundleError::Linked { path, links: meta.nlink() });
         }
         if meta.len() > MAX_CONFIG as u64 {
             return Err(BundleError::TooLarge { path });
@@ -168,26 +160,19 @@ impl Bundle {
     /// nothing else is left.
     pub fn replace_config(&self, read: &Config, bytes: &[u8]) -> Result<(), BundleError> {
         if bytes.len() > MAX_CONFIG {
-            return Err(BundleError::TooLarge {
-                path: self.config_path(),
-            });
+            return Err(BundleError::TooLarge { path: self.config_path() });
         }
         let temporary = Temporary::create(self)?;
         let mut file = &temporary.file;
-        file.write_all(bytes)
-            .map_err(|source| self.failed("writing the new", source))?;
-        let owner = (
-            Uid::from_raw(read.meta.uid()),
-            Gid::from_raw(read.meta.gid()),
-        );
+        file.write_all(bytes).map_err(|source| self.failed("writing the new", source))?;
+        let owner = (Uid::from_raw(read.meta.uid()), Gid::from_raw(read.meta.gid()));
         fchown(file, Some(owner.0), Some(owner.1))
             .map_err(|errno| self.failed("setting the owner of the new", errno))?;
         // After the owner: chown clears set-id bits, and a mode must not be open to the wrong
         // owner.
         fchmod(file, Mode::from_bits_truncate(read.meta.mode()))
             .map_err(|errno| self.failed("setting the mode of the new", errno))?;
-        file.sync_all()
-            .map_err(|source| self.failed("syncing the new", source))?;
+        file.sync_all().map_err(|source| self.failed("syncing the new", source))?;
         self.check_unchanged(read)?;
         temporary.put_in_place()?;
         self.sync()
@@ -200,13 +185,7 @@ impl Bundle {
         let same = (now.st_dev, now.st_ino, now.st_size as u64)
             == (then.dev(), then.ino(), then.len())
             && (now.st_mtime, now.st_mtime_nsec) == (then.mtime(), then.mtime_nsec());
-        if same {
-            Ok(())
-        } else {
-            Err(BundleError::Changed {
-                path: self.config_path(),
-            })
-        }
+        if same { Ok(()) } else { Err(BundleError::Changed { path: self.config_path() }) }
     }
 
     /// An O_PATH descriptor cannot be synced (open(2)).
@@ -214,9 +193,7 @@ impl Bundle {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = openat(&self.dir, ".", flags, Mode::empty())
             .map_err(|errno| self.failed("opening the directory of", errno))?;
-        File::from(dir)
-            .sync_all()
-            .map_err(|source| self.failed("syncing the directory of", source))
+        File::from(dir).sync_all().map_err(|source| self.failed("syncing the directory of", source))
     }
 
     fn config_path(&self) -> PathBuf {
@@ -224,11 +201,7 @@ impl Bundle {
     }
 
     fn failed(&self, doing: &'static str, source: impl Into<std::io::Error>) -> BundleError {
-        BundleError::Config {
-            doing,
-            path: self.config_path(),
-            source: source.into(),
-        }
+        BundleError::Config { doing, path: self.config_path(), source: source.into() }
     }
 }
 
@@ -258,12 +231,7 @@ impl<'a> Temporary<'a> {
             })
             .map_err(|errno| bundle.failed("creating a new file beside", errno))?;
         let file = fd.into();
-        Ok(Self {
-            bundle,
-            name,
-            file,
-            placed: false,
-        })
+        Ok(Self { bundle, name, file, placed: false })
     }
 
     fn put_in_place(mut self) -> Result<(), BundleError> {
@@ -279,11 +247,7 @@ impl Drop for Temporary<'_> {
     fn drop(&mut self) {
         if !self.placed {
             // The error that brought us here is the one to report.
-            let _ = unlinkat(
-                &self.bundle.dir,
-                self.name.as_str(),
-                UnlinkatFlags::NoRemoveDir,
-            );
+            let _ = unlinkat(&self.bundle.dir, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
 }
@@ -311,9 +275,7 @@ mod tests {
 
     fn names(dir: &TempDir) -> Vec<String> {
         let entries = fs::read_dir(dir.path()).unwrap();
-        entries
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]
@@ -360,13 +322,7 @@ mod tests {
         fs::remove_file(&file).unwrap();
         fs::write(dir.path().join("real"), b"{}").unwrap();
         symlink("real", &file).unwrap();
-        assert!(matches!(
-            read(),
-            BundleError::Config {
-                doing: "opening",
-                ..
-            }
-        ));
+        assert!(matches!(read(), BundleError::Config { doing: "opening", .. }));
 
         fs::remove_file(&file).unwrap();
         fs::hard_link(dir.path().join("real"), &file).unwrap();
@@ -383,10 +339,7 @@ mod tests {
 
         fs::remove_file(&file).unwrap();
         let missing = read().to_string();
-        assert!(
-            missing.contains(CONFIG) && missing.contains("No such file"),
-            "{missing}"
-        );
+        assert!(missing.contains(CONFIG) && missing.contains("No such file"), "{missing}");
     }
 
     #[test]
@@ -397,9 +350,7 @@ mod tests {
         // Also by way of a directory above it.
         fs::create_dir(dir.path().join("inner")).unwrap();
         let inner = dir.path().join("inner");
-        let error = Bundle::open(Some(&inner), geteuid())
-            .unwrap_err()
-            .to_string();
+        let error = Bundle::open(Some(&inner), geteuid()).unwrap_err().to_string();
         assert!(error.contains("above it"), "{error}");
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         assert!(Bundle::open(Some(&inner), geteuid()).is_ok());
@@ -415,10 +366,7 @@ mod tests {
         let dir = bundle(b"x");
         let link = dir.path().join("link");
         symlink(dir.path(), &link).unwrap();
-        assert!(matches!(
-            Bundle::open(Some(&link), geteuid()),
-            Err(BundleError::Open { .. })
-        ));
+        assert!(matches!(Bundle::open(Some(&link), geteuid()), Err(BundleError::Open { .. })));
     }
 
     #[test]
@@ -428,9 +376,6 @@ mod tests {
         fs::create_dir(dir.path().join("real/b")).unwrap();
         symlink("real", dir.path().join("link")).unwrap();
         let opened = Bundle::open(Some(&dir.path().join("link/b")), geteuid()).unwrap();
-        assert_eq!(
-            opened.path(),
-            dir.path().canonicalize().unwrap().join("real/b")
-        );
+        assert_eq!(opened.path(), dir.path().canonicalize().unwrap().join("real/b"));
     }
 }

@@ -21,8 +21,7 @@ pub const LAUNCHER: &str = "/usr/libexec/coaming/coaming-init";
 pub const HOOK: &str = "/usr/libexec/coaming/coaming-hook";
 
 /// Where distributions put runtimes; taken in this order when the configuration names none.
-const RUNTIME_FOLDERS: [&str; 4] =
-    ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+const RUNTIME_FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
 
 /// The configuration as the wrapper of one name reads it.
 #[derive(Debug, Clone)]

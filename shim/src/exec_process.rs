@@ -72,10 +72,8 @@ pub enum ExecProcessError {
 /// # Errors
 /// When `base` has not the shape of the runtime spec, or a flag cannot be written as JSON.
 pub fn requested(base: &Value, asked: &Inline, family: Family) -> Result<Value, ExecProcessError> {
-    let base = base.as_object().ok_or(ExecProcessError::Base {
-        field: "",
-        expected: "an object",
-    })?;
+    let base =
+        base.as_object().ok_or(ExecProcessError::Base { field: "", expected: "an object" })?;
     let mut process = match family {
         Family::Runc => base.clone(),
         Family::Crun => fresh(base),
@@ -86,16 +84,10 @@ pub fn requested(base: &Value, asked: &Inline, family: Family) -> Result<Value, 
         process.insert("cwd".into(), text("--cwd", cwd)?.into());
     }
     if let Some(profile) = &asked.apparmor {
-        process.insert(
-            "apparmorProfile".into(),
-            text("--apparmor", profile)?.into(),
-        );
+        process.insert("apparmorProfile".into(), text("--apparmor", profile)?.into());
     }
     if let Some(label) = &asked.process_label {
-        process.insert(
-            "selinuxLabel".into(),
-            text("--process-label", label)?.into(),
-        );
+        process.insert("selinuxLabel".into(), text("--process-label", label)?.into());
     }
     list(&mut process, "env", "env")?.extend(texts("--env", &asked.env)?);
     if let Some(on) = asked.no_new_privs {
@@ -113,13 +105,7 @@ fn fresh(base: &Map<String, Value>) -> Map<String, Value> {
     let mut process = Map::new();
     process.insert("cwd".into(), "/".into());
     process.insert("noNewPrivileges".into(), false.into());
-    for kept in [
-        "user",
-        "env",
-        "capabilities",
-        "apparmorProfile",
-        "selinuxLabel",
-    ] {
+    for kept in ["user", "env", "capabilities", "apparmorProfile", "selinuxLabel"] {
         if let Some(value) = base.get(kept) {
             process.insert(kept.into(), value.clone());
         }
@@ -189,16 +175,11 @@ fn capabilities(
 }
 
 fn check_cwd(process: &Map<String, Value>) -> Result<(), ExecProcessError> {
-    let cwd = process
-        .get("cwd")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let cwd = process.get("cwd").and_then(Value::as_str).unwrap_or_default();
     if cwd.starts_with('/') {
         Ok(())
     } else {
-        Err(ExecProcessError::RelativeCwd {
-            cwd: cwd.to_owned(),
-        })
+        Err(ExecProcessError::RelativeCwd { cwd: cwd.to_owned() })
     }
 }
 
@@ -212,10 +193,7 @@ fn list<'a>(
     if value.is_null() {
         *value = Value::Array(Vec::new());
     }
-    value.as_array_mut().ok_or(ExecProcessError::Base {
-        field,
-        expected: "a list",
-    })
+    value.as_array_mut().ok_or(ExecProcessError::Base { field, expected: "a list" })
 }
 
 fn object<'a>(
@@ -227,17 +205,11 @@ fn object<'a>(
     if value.is_null() {
         *value = Value::Object(Map::new());
     }
-    value.as_object_mut().ok_or(ExecProcessError::Base {
-        field,
-        expected: "an object",
-    })
+    value.as_object_mut().ok_or(ExecProcessError::Base { field, expected: "an object" })
 }
 
 fn texts(what: &'static str, words: &[OsString]) -> Result<Vec<Value>, ExecProcessError> {
-    words
-        .iter()
-        .map(|word| text(what, word).map(Value::from))
-        .collect()
+    words.iter().map(|word| text(what, word).map(Value::from)).collect()
 }
 
 fn text<'a>(what: &'static str, word: &'a OsStr) -> Result<&'a str, ExecProcessError> {
@@ -308,19 +280,10 @@ mod tests {
     fn flags_are_laid_over_the_container_field_by_field_for_runc() {
         let line = "exec -t -e A=1 --cwd /x -u 1 -g 8 --no-new-privs=false --apparmor loose \
                     --process-label l --cap CAP_SYS_ADMIN c ls";
-        let got = run(
-            &line.split_whitespace().collect::<Vec<_>>().join(" "),
-            Family::Runc,
-        );
-        assert_eq!(
-            got["user"],
-            json!({"uid": 1, "gid": 6, "additionalGids": [7, 8], "umask": 63})
-        );
+        let got = run(&line.split_whitespace().collect::<Vec<_>>().join(" "), Family::Runc);
+        assert_eq!(got["user"], json!({"uid": 1, "gid": 6, "additionalGids": [7, 8], "umask": 63}));
         assert_eq!(got["env"], json!(["PATH=/bin", "A=1"]));
-        assert_eq!(
-            (&got["cwd"], &got["terminal"]),
-            (&json!("/x"), &json!(true))
-        );
+        assert_eq!((&got["cwd"], &got["terminal"]), (&json!("/x"), &json!(true)));
         assert_eq!(got["noNewPrivileges"], json!(false));
         assert_eq!(got["apparmorProfile"], json!("loose"));
         assert_eq!(got["selinuxLabel"], json!("l"));
@@ -341,10 +304,7 @@ mod tests {
 
     #[test]
     fn user_and_cap_replace_the_containers_for_crun() {
-        let got = run(
-            "exec -u 1 --cap CAP_CHOWN --no-new-privs c ls",
-            Family::Crun,
-        );
+        let got = run("exec -u 1 --cap CAP_CHOWN --no-new-privs c ls", Family::Crun);
         assert_eq!(got["user"], json!({"uid": 1, "gid": 0}));
         let one = json!(["CAP_CHOWN"]);
         let sets = json!({"bounding": one, "effective": one, "permitted": one, "ambient": one});
@@ -357,27 +317,15 @@ mod tests {
         let mut bare = base();
         bare["capabilities"] = Value::Null;
         let caps = asked("exec --cap CAP_CHOWN c ls");
-        assert_eq!(
-            requested(&bare, &caps, Family::Runc),
-            Err(ExecProcessError::NoCapabilities)
-        );
+        assert_eq!(requested(&bare, &caps, Family::Runc), Err(ExecProcessError::NoCapabilities));
         let relative = requested(&base(), &asked("exec --cwd x c ls"), Family::Runc);
-        assert!(matches!(
-            relative,
-            Err(ExecProcessError::RelativeCwd { .. })
-        ));
+        assert!(matches!(relative, Err(ExecProcessError::RelativeCwd { .. })));
         let mut odd = base();
         odd["env"] = json!("PATH=/bin");
         let wrong = requested(&odd, &asked("exec c ls"), Family::Crun);
-        assert!(matches!(
-            wrong,
-            Err(ExecProcessError::Base { field: "env", .. })
-        ));
+        assert!(matches!(wrong, Err(ExecProcessError::Base { field: "env", .. })));
         assert!(requested(&json!([]), &asked("exec c ls"), Family::Runc).is_err());
-        let bytes = Inline {
-            args: vec![OsString::from_vec(vec![0xff])],
-            ..Inline::default()
-        };
+        let bytes = Inline { args: vec![OsString::from_vec(vec![0xff])], ..Inline::default() };
         let not_text = requested(&base(), &bytes, Family::Runc);
         assert!(matches!(not_text, Err(ExecProcessError::NotUtf8 { .. })));
     }

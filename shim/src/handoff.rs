@@ -95,14 +95,9 @@ impl Runtime {
     /// the file they lead to, and every directory above it, must be root's alone to change.
     pub fn open(path: &Path) -> Result<Self, HandoffError> {
         if !path.is_absolute() {
-            return Err(HandoffError::Relative {
-                path: path.to_owned(),
-            });
+            return Err(HandoffError::Relative { path: path.to_owned() });
         }
-        let failed = |source| HandoffError::Open {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| HandoffError::Open { path: path.to_owned(), source };
         let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .map(File::from)
             .map_err(|errno| failed(errno.into()))?;
@@ -118,14 +113,8 @@ impl Runtime {
                 .or_else(|| ownership::exposed_ancestor(&resolved, Uid::from_raw(0)))
         };
         match why {
-            Some(why) => Err(HandoffError::Unfit {
-                path: path.to_owned(),
-                why,
-            }),
-            None => Ok(Self {
-                path: path.to_owned(),
-                resolved,
-            }),
+            Some(why) => Err(HandoffError::Unfit { path: path.to_owned(), why }),
+            None => Ok(Self { path: path.to_owned(), resolved }),
         }
     }
 
@@ -142,10 +131,7 @@ impl Runtime {
             argv.push(c_string(argument)?);
         }
         sys::restore_sigpipe().map_err(|source| HandoffError::Signal { source })?;
-        execv(&file, &argv).map_err(|source| HandoffError::Exec {
-            path: self.path.clone(),
-            source,
-        })
+        execv(&file, &argv).map_err(|source| HandoffError::Exec { path: self.path.clone(), source })
     }
 }
 
@@ -212,9 +198,8 @@ fn place(file: &File, preserve_fds: u32) -> nix::Result<RawFd> {
 }
 
 fn c_string(word: &OsStr) -> Result<CString, HandoffError> {
-    CString::new(word.as_bytes()).map_err(|_| HandoffError::Nul {
-        argument: word.to_string_lossy().into_owned(),
-    })
+    CString::new(word.as_bytes())
+        .map_err(|_| HandoffError::Nul { argument: word.to_string_lossy().into_owned() })
 }
 
 #[cfg(test)]
@@ -232,39 +217,24 @@ mod tests {
     fn the_process_file_reads_back_from_the_start_and_cannot_be_written() {
         let process = ProcessFile::seal(b"{}", 7).unwrap();
         let mut text = String::new();
-        File::open(process.path())
-            .unwrap()
-            .read_to_string(&mut text)
-            .unwrap();
+        File::open(process.path()).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "{}");
         assert!(process.fd >= 10);
         let writable = fs::OpenOptions::new().write(true).open(process.path());
         if let Ok(mut file) = writable {
             assert!(file.write_all(b"x").is_err());
         }
-        assert!(
-            fs::OpenOptions::new()
-                .write(true)
-                .truncate(true)
-                .open(process.path())
-                .is_err()
-        );
+        assert!(fs::OpenOptions::new().write(true).truncate(true).open(process.path()).is_err());
     }
 
     #[test]
     fn only_a_runtime_that_root_alone_can_change_is_fit() {
-        assert!(matches!(
-            Runtime::open(Path::new("bin/sh")),
-            Err(HandoffError::Relative { .. })
-        ));
+        assert!(matches!(Runtime::open(Path::new("bin/sh")), Err(HandoffError::Relative { .. })));
         assert!(matches!(
             Runtime::open(Path::new("/nonexistent/runc")),
             Err(HandoffError::Open { .. })
         ));
-        assert!(matches!(
-            Runtime::open(Path::new("/usr")),
-            Err(HandoffError::Unfit { .. })
-        ));
+        assert!(matches!(Runtime::open(Path::new("/usr")), Err(HandoffError::Unfit { .. })));
         if !geteuid().is_root() {
             return;
         }
@@ -277,28 +247,13 @@ mod tests {
             Runtime::open(&runtime)
         };
         assert!(with_mode(0o755).is_ok());
-        assert!(
-            with_mode(0o644)
-                .unwrap_err()
-                .to_string()
-                .contains("not executable")
-        );
+        assert!(with_mode(0o644).unwrap_err().to_string().contains("not executable"));
         assert!(with_mode(0o775).unwrap_err().to_string().contains("0775"));
         with_mode(0o755).unwrap();
         std::os::unix::fs::chown(&runtime, Some(1000), None).unwrap();
-        assert!(
-            Runtime::open(&runtime)
-                .unwrap_err()
-                .to_string()
-                .contains("1000")
-        );
+        assert!(Runtime::open(&runtime).unwrap_err().to_string().contains("1000"));
         std::os::unix::fs::chown(&runtime, Some(0), None).unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
-        assert!(
-            Runtime::open(&runtime)
-                .unwrap_err()
-                .to_string()
-                .contains("above it")
-        );
+        assert!(Runtime::open(&runtime).unwrap_err().to_string().contains("above it"));
     }
 }

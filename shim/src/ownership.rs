@@ -12,9 +12,7 @@ const STICKY: u32 = 0o1000;
 /// Why the object with this owner and mode could be changed by others; `None` when it could not.
 pub(crate) fn exposed(owner: u32, mode: u32, trusted: Uid) -> Option<String> {
     if owner != 0 && owner != trusted.as_raw() {
-        return Some(format!(
-            "it belongs to uid {owner}, neither root nor {trusted}"
-        ));
+        return Some(format!("it belongs to uid {owner}, neither root nor {trusted}"));
     }
     (mode & WRITABLE_BY_OTHERS != 0)
         .then(|| format!("its mode {:04o} lets group or others write", mode & 0o7777))
@@ -29,17 +27,10 @@ pub(crate) fn exposed_ancestor(resolved: &Path, trusted: Uid) -> Option<String> 
             Ok(meta) => meta,
             Err(error) => return Some(format!("{}: {error}", dir.display())),
         };
-        let mode = if meta.mode() & STICKY == 0 {
-            meta.mode()
-        } else {
-            meta.mode() & !WRITABLE_BY_OTHERS
-        };
-        exposed(meta.uid(), mode, trusted).map(|why| {
-            format!(
-                "the directory {} above it can be changed: {why}",
-                dir.display()
-            )
-        })
+        let mode =
+            if meta.mode() & STICKY == 0 { meta.mode() } else { meta.mode() & !WRITABLE_BY_OTHERS };
+        exposed(meta.uid(), mode, trusted)
+            .map(|why| format!("the directory {} above it can be changed: {why}", dir.display()))
     })
 }
 

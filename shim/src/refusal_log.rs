@@ -56,12 +56,8 @@ pub fn report(
     let told = to_stderr(stderr, &format!("coaming-runc: {message}\n"));
     let logged = match target {
         Target::Stderr => Ok(()),
-        Target::File(path) => {
-            append(path, record(format, &message, now).as_bytes()).map_err(|source| LogError {
-                target: path.to_owned(),
-                source,
-            })
-        }
+        Target::File(path) => append(path, record(format, &message, now).as_bytes())
+            .map_err(|source| LogError { target: path.to_owned(), source }),
         Target::Journal => {
             // One field a line (systemd's native protocol); the message has no line breaks.
             let entry = format!("PRIORITY=3\nSYSLOG_IDENTIFIER=coaming-runc\nMESSAGE={message}\n");
@@ -107,10 +103,7 @@ fn record(format: LogFormat, message: &str, now: SystemTime) -> String {
     let time = rfc3339::utc(now);
     match format {
         LogFormat::Json => {
-            format!(
-                "{}\n",
-                json!({"level": "error", "msg": message, "time": time})
-            )
+            format!("{}\n", json!({"level": "error", "msg": message, "time": time}))
         }
         LogFormat::Text => {
             format!("time=\"{time}\" level=error msg=\"{}\"\n", escaped(message))
@@ -152,19 +145,13 @@ fn send(socket: &Path, entry: &str) -> Result<(), LogError> {
         datagram.set_nonblocking(true)?;
         datagram.send_to(entry.as_bytes(), socket)
     };
-    sent().map(drop).map_err(|source| LogError {
-        target: socket.to_owned(),
-        source,
-    })
+    sent().map(drop).map_err(|source| LogError { target: socket.to_owned(), source })
 }
 
 fn to_stderr(stderr: &mut dyn Write, line: &str) -> Result<(), LogError> {
     stderr
         .write_all(line.as_bytes())
-        .map_err(|source| LogError {
-            target: "/dev/stderr".into(),
-            source,
-        })
+        .map_err(|source| LogError { target: "/dev/stderr".into(), source })
 }
 
 #[cfg(test)]
@@ -188,11 +175,7 @@ mod tests {
     }
 
     fn global(log: &Path, format: LogFormat) -> Global {
-        Global {
-            log: Some(log.into()),
-            log_format: Some(format),
-            ..Global::default()
-        }
+        Global { log: Some(log.into()), log_format: Some(format), ..Global::default() }
     }
 
     #[test]
@@ -216,9 +199,7 @@ mod tests {
         let log = dir.path().join("log");
         let mut prefixed = std::ffi::OsString::from("file:");
         prefixed.push(&log);
-        told(&global(Path::new(&prefixed), LogFormat::Text), "no \"x\"")
-            .1
-            .unwrap();
+        told(&global(Path::new(&prefixed), LogFormat::Text), "no \"x\"").1.unwrap();
         assert_eq!(
             fs::read_to_string(&log).unwrap(),
             "time=\"2024-02-29T23:59:59Z\" level=error msg=\"no \\\"x\\\"\"\n"
@@ -231,10 +212,7 @@ mod tests {
     #[test]
     fn without_a_log_file_stderr_is_the_log() {
         assert_eq!(told(&Global::default(), "no").0, "coaming-runc: no\n");
-        let json = Global {
-            log_format: Some(LogFormat::Json),
-            ..Global::default()
-        };
+        let json = Global { log_format: Some(LogFormat::Json), ..Global::default() };
         let line: serde_json::Value = serde_json::from_str(&told(&json, "no").0).unwrap();
         assert_eq!(line["msg"], "no");
     }

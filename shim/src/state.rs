@@ -61,6 +61,8 @@ pub struct State {
 impl State {
     /// Names the state of a container; nothing is touched.
     pub fn of(base: &Path, runtime_root: &Path, id: &str) -> State {
+        // One folder, one spelling: without doubled and trailing slashes.
+        let runtime_root: PathBuf = runtime_root.components().collect();
         let mut digest = Sha256::new();
         digest.update(runtime_root.as_os_str().as_encoded_bytes());
         digest.update([0]);
@@ -68,7 +70,7 @@ impl State {
         let key = hex(&digest.finalize());
         State {
             id: id.to_owned(),
-            runtime_root: runtime_root.to_owned(),
+            runtime_root,
             private: base.join("containers").join(&key),
             launch: base.join("launch").join(&key),
         }
@@ -171,7 +173,8 @@ pub fn sweep(base: &Path) {
 
 /// Whether the runtime has the container, or whoever reserved the state is still making it.
 fn is_live(private: &Path) -> bool {
-    let owner = read(&private.join(OWNER)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let owner =
+        read(&private.join(OWNER)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let Ok(owner) = owner else {
         // Between the folder and its owner file lies an instant in which another is at work.
         let age = fs::metadata(private).and_then(|meta| meta.modified());
@@ -264,6 +267,13 @@ mod tests {
         let state = State::of(base.path(), root.path(), "c1");
         assert!(matches!(state.reserve(), Err(StateError::Exists { .. })));
         assert!(matches!(state.read_private("record.json"), Err(StateError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_folder_has_one_key_however_it_is_spelled() {
+        let of = |root: &str| State::of(Path::new("/base"), Path::new(root), "c1");
+        assert_eq!(of("/run/x/"), of("/run//x"));
+        assert_ne!(of("/run/x"), of("/run/y"));
     }
 
     #[test]

@@ -58,19 +58,11 @@ fn compare(container: &Container, family: Family, flags: &str) {
     let by_flags = after_begin(&container.run(&argv));
 
     let words: Vec<_> = argv.iter().map(Into::into).collect();
-    let Command::Exec(exec) = Invocation::parse(&words).unwrap().command else {
-        panic!("no exec")
-    };
-    let ProcessSource::Inline(inline) = exec.process else {
-        panic!("not inline")
-    };
+    let Command::Exec(exec) = Invocation::parse(&words).unwrap().command else { panic!("no exec") };
+    let ProcessSource::Inline(inline) = exec.process else { panic!("not inline") };
     let process = requested(config().get("process").unwrap(), &inline, family).unwrap();
     let file = container.dir.path().join("process.json");
     fs::write(&file, process.to_string()).unwrap();
     let by_file = ["exec", "--process", file.to_str().unwrap(), container.id];
-    assert_eq!(
-        after_begin(&container.run(&by_file)),
-        by_flags,
-        "{family:?} {flags:?}"
-    );
+    assert_eq!(after_begin(&container.run(&by_file)), by_flags, "{family:?} {flags:?}");
 }

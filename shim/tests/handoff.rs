@@ -26,20 +26,14 @@ const PLAN: &str = "COAMING_TEST_HANDOFF";
 #[ignore = "started by the other tests in a process of its own"]
 fn become_the_runtime() {
     let plan: Value = serde_json::from_str(&std::env::var(PLAN).unwrap()).unwrap();
-    let words: Vec<OsString> = plan["argv"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|w| w.as_str().unwrap().into())
-        .collect();
+    let words: Vec<OsString> =
+        plan["argv"].as_array().unwrap().iter().map(|w| w.as_str().unwrap().into()).collect();
     let runtime = Runtime::open(Path::new(plan["runtime"].as_str().unwrap())).unwrap();
     if plan["process"].is_null() {
         panic!("{:?}", runtime.exec(&words));
     }
     let mut invocation = Invocation::parse(&words).unwrap();
-    let argv::Command::Exec(exec) = invocation.command else {
-        panic!("not an exec")
-    };
+    let argv::Command::Exec(exec) = invocation.command else { panic!("not an exec") };
     let json = plan["process"].to_string();
     let process = ProcessFile::seal(json.as_bytes(), exec.preserve_fds).unwrap();
     invocation.command = argv::Command::Exec(exec.with_process_file(process.path()));
@@ -63,19 +57,12 @@ const JUST: &str = "exec \"$@\"";
 
 /// How many lines are descriptors, as readlink(1) prints them.
 fn descriptors(lines: &[String]) -> usize {
-    lines
-        .iter()
-        .filter(|line| line.starts_with('/') || line.contains(":["))
-        .count()
+    lines.iter().filter(|line| line.starts_with('/') || line.contains(":[")).count()
 }
 
 /// Whether a line `SigIgn: ...` of /proc/PID/status has SIGPIPE.
 fn ignores_sigpipe(lines: &[String]) -> bool {
-    let mask = lines
-        .iter()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .unwrap()
-        .trim();
+    let mask = lines.iter().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
     u64::from_str_radix(mask, 16).unwrap() & (1 << 12) != 0
 }
 
@@ -94,28 +81,14 @@ fn signals_environment_descriptors_and_status_are_the_callers() {
     assert_eq!(output.status.code(), Some(7));
     assert!(lines.contains(&"arg0=/bin/sh".to_owned()), "{lines:?}");
     assert!(lines.contains(&"WITNESS=kept".to_owned()), "{lines:?}");
-    assert!(
-        !ignores_sigpipe(&lines),
-        "Rust's own SIG_IGN must not reach the runtime"
-    );
+    assert!(!ignores_sigpipe(&lines), "Rust's own SIG_IGN must not reach the runtime");
     // The test's own caller may have left descriptors open: as many as without us, no more.
-    let direct = Command::new("/bin/sh")
-        .args(argv)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert_eq!(
-        descriptors(&lines),
-        descriptors(&after_begin(&direct)),
-        "{lines:?}"
-    );
+    let direct = Command::new("/bin/sh").args(argv).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(descriptors(&lines), descriptors(&after_begin(&direct)), "{lines:?}");
 
     let mut ignoring = becoming("/bin/sh", &argv, &Value::Null, "trap '' PIPE; exec \"$@\"");
     let lines = after_begin(&ignoring.output().unwrap());
-    assert!(
-        ignores_sigpipe(&lines),
-        "the caller's SIG_IGN must reach the runtime"
-    );
+    assert!(ignores_sigpipe(&lines), "the caller's SIG_IGN must reach the runtime");
 }
 
 #[test]
@@ -166,18 +139,9 @@ fn the_sealed_process_works(container: &Container) {
         let lines = after_begin(&output);
         let context = format!("{} preserving {preserved}: {lines:?}", container.runtime);
         assert_eq!(output.status.code(), Some(7), "{context}");
-        assert!(
-            !lines.iter().any(|line| line.contains("memfd")),
-            "{context}"
-        );
-        assert!(
-            lines.iter().any(|line| line == "NoNewPrivs:\t1"),
-            "{context}"
-        );
-        assert!(
-            lines.iter().any(|line| line == "CapEff:\t0000000000000020"),
-            "{context}"
-        );
+        assert!(!lines.iter().any(|line| line.contains("memfd")), "{context}");
+        assert!(lines.iter().any(|line| line == "NoNewPrivs:\t1"), "{context}");
+        assert!(lines.iter().any(|line| line == "CapEff:\t0000000000000020"), "{context}");
         assert!(!ignores_sigpipe(&lines), "{context}");
         let witnessed = lines.iter().filter(|line| *line == "witness").count();
         assert_eq!(witnessed, preserved, "{context}");

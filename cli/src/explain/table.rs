@@ -109,10 +109,7 @@ fn compared(asked: &Value, enforced: &Value) -> Option<(String, String)> {
         "" => list.len().to_string(),
         only => format!("{}, with {only}", list.len()),
     };
-    Some((
-        with(&asked, beyond(&asked, &enforced)),
-        with(&enforced, beyond(&enforced, &asked)),
-    ))
+    Some((with(&asked, beyond(&asked, &enforced)), with(&enforced, beyond(&enforced, &asked))))
 }
 
 /// A cell that leaves room for the others on a line.

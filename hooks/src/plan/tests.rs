@@ -10,49 +10,25 @@ fn small() -> Plan {
             handled_fs: 0b111,
             handled_net: 0b11,
             scoped: 1,
-            paths: vec![PathRule {
-                access: 0b101,
-                path: b"/usr".to_vec(),
-            }],
-            ports: vec![PortRule {
-                access: 2,
-                port: 443,
-            }],
+            paths: vec![PathRule { access: 0b101, path: b"/usr".to_vec() }],
+            ports: vec![PortRule { access: 2, port: 443 }],
         }],
         filters: vec![Filter {
             flags: 4,
-            instructions: vec![Instruction {
-                code: 6,
-                jt: 1,
-                jf: 2,
-                k: 0x7fff_0000,
-            }],
+            instructions: vec![Instruction { code: 6, jt: 1, jf: 2, k: 0x7fff_0000 }],
         }],
     }
 }
 
 fn rule(access: u64, path: &[u8]) -> PathRule {
-    PathRule {
-        access,
-        path: path.to_vec(),
-    }
+    PathRule { access, path: path.to_vec() }
 }
 
 #[test]
 fn the_bytes_are_as_documented() {
     let mut expected = b"COAMINIT".to_vec();
-    let words = |values: &[u32]| {
-        values
-            .iter()
-            .flat_map(|v| v.to_le_bytes())
-            .collect::<Vec<_>>()
-    };
-    let longs = |values: &[u64]| {
-        values
-            .iter()
-            .flat_map(|v| v.to_le_bytes())
-            .collect::<Vec<_>>()
-    };
+    let words = |values: &[u32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
+    let longs = |values: &[u64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
     expected.extend(words(&[1, 1]));
     expected.extend(longs(&[0b111, 0b11, 1]));
     expected.extend(words(&[1]));
@@ -80,11 +56,7 @@ fn an_empty_plan_is_a_plan() {
 fn every_truncation_and_any_tail_is_refused() {
     let bytes = small().encode().unwrap();
     for length in 0..bytes.len() {
-        assert!(
-            Plan::decode(&bytes[..length]).is_err(),
-            "{length} bytes of {}",
-            bytes.len()
-        );
+        assert!(Plan::decode(&bytes[..length]).is_err(), "{length} bytes of {}", bytes.len());
     }
     let mut longer = bytes;
     longer.push(0);
@@ -115,77 +87,36 @@ fn what_the_kernel_would_refuse_is_refused_both_ways() {
             }),
             PlanError::NothingHandled(0),
         ),
-        (
-            with(|p| p.layers[0].paths[0].path = b"usr".to_vec()),
-            PlanError::Path(0),
-        ),
-        (
-            with(|p| p.layers[0].paths[0].path = Vec::new()),
-            PlanError::Path(0),
-        ),
-        (
-            with(|p| p.layers[0].paths[0].path = b"/u\0r".to_vec()),
-            PlanError::Path(0),
-        ),
-        (
-            with(|p| p.layers[0].paths[0].path = vec![b'/'; MAX_PATH + 1]),
-            PlanError::Path(0),
-        ),
+        (with(|p| p.layers[0].paths[0].path = b"usr".to_vec()), PlanError::Path(0)),
+        (with(|p| p.layers[0].paths[0].path = Vec::new()), PlanError::Path(0)),
+        (with(|p| p.layers[0].paths[0].path = b"/u\0r".to_vec()), PlanError::Path(0)),
+        (with(|p| p.layers[0].paths[0].path = vec![b'/'; MAX_PATH + 1]), PlanError::Path(0)),
         (
             with(|p| p.layers[0].paths[0].access = 0b1000),
-            PlanError::Access {
-                layer: 0,
-                access: 0b1000,
-                handled: 0b111,
-            },
+            PlanError::Access { layer: 0, access: 0b1000, handled: 0b111 },
         ),
         (
             with(|p| p.layers[0].paths[0].access = 0),
-            PlanError::Access {
-                layer: 0,
-                access: 0,
-                handled: 0b111,
-            },
+            PlanError::Access { layer: 0, access: 0, handled: 0b111 },
         ),
         (
             with(|p| p.layers[0].ports[0].access = 0b100),
-            PlanError::Access {
-                layer: 0,
-                access: 0b100,
-                handled: 0b11,
-            },
+            PlanError::Access { layer: 0, access: 0b100, handled: 0b11 },
         ),
-        (
-            with(|p| p.filters[0].instructions.clear()),
-            PlanError::EmptyFilter(0),
-        ),
+        (with(|p| p.filters[0].instructions.clear()), PlanError::EmptyFilter(0)),
     ];
     for (plan, error) in cases {
         assert_eq!(plan.encode(), Err(error.clone()));
         let decoded = Plan::decode(&encode_unchecked(&plan));
         // A path's length is bounded by the format before its content is looked at.
-        let long = |e: &PlanError| {
-            matches!(
-                e,
-                PlanError::TooMany {
-                    what: "bytes in a path",
-                    ..
-                }
-            )
-        };
-        assert!(
-            decoded == Err(error) || decoded.as_ref().is_err_and(long),
-            "{decoded:?}"
-        );
+        let long = |e: &PlanError| matches!(e, PlanError::TooMany { what: "bytes in a path", .. });
+        assert!(decoded == Err(error) || decoded.as_ref().is_err_and(long), "{decoded:?}");
     }
 }
 
 #[test]
 fn every_bound_is_reached_and_not_passed() {
-    let scope = Layer {
-        scoped: 1,
-        ..Layer::default()
-    };
+    let scope = Layer { scoped: 1, ..Layer::default() };
     let rules = |n| Layer {
         handled_fs: 1,
         handled_net: 1,
@@ -193,18 +124,8 @@ fn every_bound_is_reached_and_not_passed() {
         ports: vec![PortRule { access: 1, port: 1 }],
         ..Layer::default()
     };
-    let filter = |n| Filter {
-        flags: 0,
-        instructions: vec![
-            Instruction {
-                code: 6,
-                jt: 0,
-                jf: 0,
-                k: 0
-            };
-            n
-        ],
-    };
+    let filter =
+        |n| Filter { flags: 0, instructions: vec![Instruction { code: 6, jt: 0, jf: 0, k: 0 }; n] };
     let plan = |layers, filters| Plan { layers, filters };
     let fits = [
         plan(vec![scope.clone(); MAX_LAYERS], vec![]),
@@ -222,26 +143,17 @@ fn every_bound_is_reached_and_not_passed() {
     for plan in fits {
         assert_eq!(Plan::decode(&plan.encode().unwrap()), Ok(plan));
     }
-    let wide = Layer {
-        handled_fs: 1,
-        paths: vec![rule(1, &[b'/'; MAX_PATH]); 300],
-        ..Layer::default()
-    };
+    let wide =
+        Layer { handled_fs: 1, paths: vec![rule(1, &[b'/'; MAX_PATH]); 300], ..Layer::default() };
     let passes = [
         (plan(vec![scope; MAX_LAYERS + 1], vec![]), "layers"),
         (plan(vec![rules(MAX_RULES + 1)], vec![]), "rules in a layer"),
         (plan(vec![], vec![filter(1); MAX_FILTERS + 1]), "filters"),
-        (
-            plan(vec![], vec![filter(MAX_INSTRUCTIONS + 1)]),
-            "instructions",
-        ),
+        (plan(vec![], vec![filter(MAX_INSTRUCTIONS + 1)]), "instructions"),
         (plan(vec![wide], vec![]), "bytes"),
     ];
     for (plan, expected) in passes {
-        for result in [
-            plan.encode().map(drop),
-            Plan::decode(&encode_unchecked(&plan)).map(drop),
-        ] {
+        for result in [plan.encode().map(drop), Plan::decode(&encode_unchecked(&plan)).map(drop)] {
             assert!(
                 matches!(&result, Err(PlanError::TooMany { what, .. }) if what.starts_with(expected)),
                 "{expected}: {result:?}"
@@ -255,10 +167,7 @@ fn a_claimed_count_is_not_believed() {
     for at in [12_usize, 40] {
         let mut bytes = small().encode().unwrap();
         bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(
-            matches!(Plan::decode(&bytes), Err(PlanError::TooMany { .. })),
-            "count at {at}"
-        );
+        assert!(matches!(Plan::decode(&bytes), Err(PlanError::TooMany { .. })), "count at {at}");
     }
 }
 
@@ -302,17 +211,11 @@ fn any_layer() -> impl Strategy<Value = Layer> {
                 scoped,
                 paths: paths
                     .into_iter()
-                    .map(|(access, path)| PathRule {
-                        access: within(access, handled_fs),
-                        path,
-                    })
+                    .map(|(access, path)| PathRule { access: within(access, handled_fs), path })
                     .collect(),
                 ports: ports
                     .into_iter()
-                    .map(|(access, port)| PortRule {
-                        access: within(access, handled_net),
-                        port,
-                    })
+                    .map(|(access, port)| PortRule { access: within(access, handled_net), port })
                     .collect(),
             }
         })
@@ -321,19 +224,12 @@ fn any_layer() -> impl Strategy<Value = Layer> {
 fn any_filter() -> impl Strategy<Value = Filter> {
     let instruction = (any::<u16>(), any::<u8>(), any::<u8>(), any::<u32>())
         .prop_map(|(code, jt, jf, k)| Instruction { code, jt, jf, k });
-    (any::<u32>(), proptest::collection::vec(instruction, 1..40)).prop_map(
-        |(flags, instructions)| Filter {
-            flags,
-            instructions,
-        },
-    )
+    (any::<u32>(), proptest::collection::vec(instruction, 1..40))
+        .prop_map(|(flags, instructions)| Filter { flags, instructions })
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    (
-        proptest::collection::vec(any_layer(), 0..4),
-        proptest::collection::vec(any_filter(), 0..4),
-    )
+    (proptest::collection::vec(any_layer(), 0..4), proptest::collection::vec(any_filter(), 0..4))
         .prop_map(|(layers, filters)| Plan { layers, filters })
 }
 

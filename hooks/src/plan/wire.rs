@@ -51,10 +51,7 @@ impl<'a> Reader<'a> {
         length: usize,
         what: &'static str,
     ) -> Result<&'a [u8], PlanError> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(PlanError::Truncated(what))?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(PlanError::Truncated(what))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -78,11 +75,7 @@ impl<'a> Reader<'a> {
     /// A count that is believed only up to `limit`.
     pub(super) fn count(&mut self, what: &'static str, limit: usize) -> Result<usize, PlanError> {
         let count = self.u32(what)? as usize;
-        if count > limit {
-            Err(PlanError::TooMany { what, count, limit })
-        } else {
-            Ok(count)
-        }
+        if count > limit { Err(PlanError::TooMany { what, count, limit }) } else { Ok(count) }
     }
 
     /// A count and that many items. Memory grows with the bytes that are there, not with the
@@ -102,10 +95,7 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], PlanError> {
-        let (taken, rest) = self
-            .0
-            .split_first_chunk::<N>()
-            .ok_or(PlanError::Truncated(what))?;
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(PlanError::Truncated(what))?;
         self.0 = rest;
         Ok(*taken)
     }

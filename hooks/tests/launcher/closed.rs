@@ -10,23 +10,14 @@ use crate::seccomp::allow_all;
 
 fn refused(ended: &Ended, words: &str) {
     assert_eq!((ended.code, ended.out.as_str()), (125, ""), "{ended:?}");
-    assert!(
-        ended.err.starts_with("coaming-init: ") && ended.err.contains(words),
-        "{}",
-        ended.err
-    );
+    assert!(ended.err.starts_with("coaming-init: ") && ended.err.contains(words), "{}", ended.err);
     assert_eq!(ended.err.matches('\n').count(), 1, "{:?}", ended.err);
 }
 
 #[test]
 fn a_plan_that_is_damaged_starts_nothing() {
     needs_root!();
-    let good = Plan {
-        layers: vec![],
-        filters: vec![allow_all()],
-    }
-    .encode()
-    .unwrap();
+    let good = Plan { layers: vec![], filters: vec![allow_all()] }.encode().unwrap();
     let mut flipped = good.clone();
     flipped[0] ^= 1;
     let cases = [
@@ -37,12 +28,7 @@ fn a_plan_that_is_damaged_starts_nothing() {
         ([&good[..], &vec![0; 2 << 20]].concat(), "at most"),
     ];
     for (bytes, words) in cases {
-        refused(
-            &Root::with_plan_bytes(&bytes)
-                .run(&["echo", "started"])
-                .end(),
-            words,
-        );
+        refused(&Root::with_plan_bytes(&bytes).run(&["echo", "started"]).end(), words);
     }
     assert_eq!(Root::with_plan_bytes(&good).run(&["true"]).end().code, 0);
 }
@@ -50,29 +36,14 @@ fn a_plan_that_is_damaged_starts_nothing() {
 #[test]
 fn no_new_privs_must_be_set_unless_nothing_is_asked() {
     needs_root!();
-    let layers = Plan {
-        layers: vec![Layer {
-            scoped: 1,
-            ..Layer::default()
-        }],
-        filters: vec![],
-    };
-    let filters = Plan {
-        layers: vec![],
-        filters: vec![allow_all()],
-    };
+    let layers = Plan { layers: vec![Layer { scoped: 1, ..Layer::default() }], filters: vec![] };
+    let filters = Plan { layers: vec![], filters: vec![allow_all()] };
     for plan in [layers, filters] {
         let root = Root::new(&plan);
-        refused(
-            &root.run(&["echo", "started"]).without_no_new_privs().end(),
-            "no_new_privs",
-        );
+        refused(&root.run(&["echo", "started"]).without_no_new_privs().end(), "no_new_privs");
         assert_eq!(root.run(&["true"]).end().code, 0);
     }
-    let ended = Root::new(&Plan::default())
-        .run(&["true"])
-        .without_no_new_privs()
-        .end();
+    let ended = Root::new(&Plan::default()).run(&["true"]).without_no_new_privs().end();
     assert_eq!(ended.code, 0, "{}", ended.err);
 }
 
@@ -84,28 +55,10 @@ fn only_a_plain_name_of_a_plain_file_is_read() {
     std::fs::copy(launch.join("plan"), root.path().join("tmp/plan")).unwrap();
     std::os::unix::fs::symlink("plan", launch.join("link")).unwrap();
     std::fs::create_dir(launch.join("folder")).unwrap();
-    assert!(
-        Command::new("mkfifo")
-            .arg(launch.join("pipe"))
-            .status()
-            .unwrap()
-            .success()
-    );
-    let start = |name| {
-        root.direct(&["/dev/.coaming/init", name, "echo", "started"])
-            .end()
-    };
+    assert!(Command::new("mkfifo").arg(launch.join("pipe")).status().unwrap().success());
+    let start = |name| root.direct(&["/dev/.coaming/init", name, "echo", "started"]).end();
     assert_eq!(start("plan").code, 0);
-    for name in [
-        "../../tmp/plan",
-        "/tmp/plan",
-        "./plan",
-        "",
-        ".",
-        "..",
-        "Plan",
-        "pl an",
-    ] {
+    for name in ["../../tmp/plan", "/tmp/plan", "./plan", "", ".", "..", "Plan", "pl an"] {
         refused(&start(name), "name");
     }
     for name in ["link", "nosuch"] {

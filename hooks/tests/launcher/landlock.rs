@@ -17,25 +17,15 @@ const CONNECT: u64 = 2;
 const SCOPE_SIGNAL: u64 = 1 << 1;
 
 fn rule(access: u64, path: &str) -> PathRule {
-    PathRule {
-        access,
-        path: path.as_bytes().to_vec(),
-    }
+    PathRule { access, path: path.as_bytes().to_vec() }
 }
 
 fn files(handled_fs: u64, paths: Vec<PathRule>) -> Layer {
-    Layer {
-        handled_fs,
-        paths,
-        ..Layer::default()
-    }
+    Layer { handled_fs, paths, ..Layer::default() }
 }
 
 fn plan(layers: Vec<Layer>) -> Plan {
-    Plan {
-        layers,
-        filters: vec![],
-    }
+    Plan { layers, filters: vec![] }
 }
 
 /// Exit code and stderr of a shell command under these layers, and its exit code without them.
@@ -50,18 +40,8 @@ fn under(layers: Vec<Layer>, command: &str) -> (i32, String, i32) {
 #[test]
 fn each_right_is_denied_outside_its_rules_and_given_within() {
     needs_root!();
-    let write = || {
-        files(
-            WRITE_FILE | MAKE_REG,
-            vec![rule(WRITE_FILE | MAKE_REG, "/tmp")],
-        )
-    };
-    let read = || {
-        files(
-            READ_FILE,
-            vec![rule(READ_FILE, "/bin"), rule(READ_FILE, "/etc")],
-        )
-    };
+    let write = || files(WRITE_FILE | MAKE_REG, vec![rule(WRITE_FILE | MAKE_REG, "/tmp")]);
+    let read = || files(READ_FILE, vec![rule(READ_FILE, "/bin"), rule(READ_FILE, "/etc")]);
     let list = || files(READ_DIR, vec![rule(READ_DIR, "/tmp")]);
     let execute = || files(EXECUTE, vec![rule(EXECUTE, "/bin")]);
     let cases = [
@@ -73,21 +53,14 @@ fn each_right_is_denied_outside_its_rules_and_given_within() {
         (list(), "ls /tmp", true),
         (list(), "ls /work", false),
         (execute(), "/bin/true", true),
-        (
-            execute(),
-            "cat /bin/busybox > /tmp/true; chmod 755 /tmp/true; /tmp/true",
-            false,
-        ),
+        (execute(), "cat /bin/busybox > /tmp/true; chmod 755 /tmp/true; /tmp/true", false),
     ];
     for (layer, command, allowed) in cases {
         let command = command.replace("chmod", "/bin/busybox chmod");
         let (code, err, without) = under(vec![layer], &command);
         assert_eq!(without, 0, "{command} works without");
         assert_eq!(code == 0, allowed, "{command}: {err}");
-        assert!(
-            allowed || err.contains("ermission denied"),
-            "{command}: {err}"
-        );
+        assert!(allowed || err.contains("ermission denied"), "{command}: {err}");
     }
 }
 
@@ -95,21 +68,13 @@ fn each_right_is_denied_outside_its_rules_and_given_within() {
 fn all_layers_apply() {
     needs_root!();
     let layer = |path| files(WRITE_FILE, vec![rule(WRITE_FILE, path)]);
-    let both = || {
-        vec![
-            layer("/tmp"),
-            layer("/data"),
-            files(WRITE_FILE, vec![rule(WRITE_FILE, "/")]),
-        ]
-    };
+    let both =
+        || vec![layer("/tmp"), layer("/data"), files(WRITE_FILE, vec![rule(WRITE_FILE, "/")])];
     for path in ["/tmp", "/data/file"] {
         let command = format!("echo x >> {path}/f || echo x >> {path}");
         assert_ne!(under(both(), &command).0, 0, "{path}");
     }
-    assert_eq!(
-        under(vec![layer("/data"), layer("/")], "echo x >> /data/file").0,
-        0
-    );
+    assert_eq!(under(vec![layer("/data"), layer("/")], "echo x >> /data/file").0, 0);
     let most = vec![layer("/"); coaming_hooks::plan::MAX_LAYERS];
     assert_eq!(under(most, "echo x >> /data/file").0, 0);
 }
@@ -151,11 +116,7 @@ fn a_rule_whose_path_is_not_there_is_skipped() {
     for user in [0, 1000] {
         let ended = root.run(&["true"]).user(user).end();
         assert_eq!(ended.code, 0, "{user}: {}", ended.err);
-        assert_eq!(
-            root.run(&["cat", "/data/file"]).user(user).end().code,
-            1,
-            "{user}"
-        );
+        assert_eq!(root.run(&["cat", "/data/file"]).user(user).end().code, 1, "{user}");
     }
 }
 
@@ -164,16 +125,7 @@ fn tcp_is_bound_and_connected_only_where_allowed() {
     needs_root!();
     let layer = || Layer {
         handled_net: BIND | CONNECT,
-        ports: vec![
-            PortRule {
-                access: BIND,
-                port: 8080,
-            },
-            PortRule {
-                access: CONNECT,
-                port: 443,
-            },
-        ],
+        ports: vec![PortRule { access: BIND, port: 8080 }, PortRule { access: CONNECT, port: 443 }],
         ..Layer::default()
     };
     let root = Root::new(&plan(vec![layer()]));
@@ -193,10 +145,7 @@ fn tcp_is_bound_and_connected_only_where_allowed() {
 #[test]
 fn a_scope_is_enforced() {
     needs_root!();
-    let layer = Layer {
-        scoped: SCOPE_SIGNAL,
-        ..Layer::default()
-    };
+    let layer = Layer { scoped: SCOPE_SIGNAL, ..Layer::default() };
     let (code, err, without) = under(vec![layer], "kill -0 $PPID");
     assert_eq!(without, 0);
     assert!(code != 0 && err.contains("not permitted"), "{code} {err}");
@@ -220,19 +169,11 @@ fn a_right_that_cannot_be_enforced_starts_nothing() {
     let strange = 1 << 62;
     let layers = [
         files(READ_FILE | strange, vec![rule(READ_FILE, "/")]),
-        Layer {
-            handled_net: strange,
-            ..Layer::default()
-        },
-        Layer {
-            scoped: strange,
-            ..Layer::default()
-        },
+        Layer { handled_net: strange, ..Layer::default() },
+        Layer { scoped: strange, ..Layer::default() },
     ];
     for layer in layers {
-        let ended = Root::new(&plan(vec![layer]))
-            .run(&["echo", "started"])
-            .end();
+        let ended = Root::new(&plan(vec![layer])).run(&["echo", "started"]).end();
         assert_eq!((ended.code, ended.out.as_str()), (125, ""), "{}", ended.err);
         assert!(ended.err.contains("Landlock layer 0"), "{}", ended.err);
     }

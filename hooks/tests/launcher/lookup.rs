@@ -45,18 +45,8 @@ fn the_first_executable_in_path_runs() {
         ("PATH=/private:/two", 1000, "two /two/tool"),
     ];
     for (path, user, expected) in cases {
-        let ended = root
-            .run(&["tool"])
-            .environment(&[path])
-            .user(user)
-            .before(MOUNTS)
-            .end();
-        assert_eq!(
-            (ended.code, ended.out.trim()),
-            (0, expected),
-            "{path} {user}: {}",
-            ended.err
-        );
+        let ended = root.run(&["tool"]).environment(&[path]).user(user).before(MOUNTS).end();
+        assert_eq!((ended.code, ended.out.trim()), (0, expected), "{path} {user}: {}", ended.err);
     }
 }
 
@@ -74,27 +64,9 @@ fn what_is_not_there_is_127_and_what_is_no_program_126() {
         ("tool", &["XPATH=/one", "path=/one"], 0, 127, NOT_FOUND),
         ("", &["PATH=/one"], 0, 127, NOT_FOUND),
         ("tool", &["PATH=one:/two"], 0, 126, relative),
-        (
-            "/nosuch",
-            &[],
-            0,
-            127,
-            "stat /nosuch: no such file or directory",
-        ),
-        (
-            "/one/tool/x",
-            &[],
-            0,
-            127,
-            "stat /one/tool/x: not a directory",
-        ),
-        (
-            "/data/loop",
-            &[],
-            0,
-            126,
-            "stat /data/loop: too many levels of symbolic links",
-        ),
+        ("/nosuch", &[], 0, 127, "stat /nosuch: no such file or directory"),
+        ("/one/tool/x", &[], 0, 127, "stat /one/tool/x: not a directory"),
+        ("/data/loop", &[], 0, 126, "stat /data/loop: too many levels of symbolic links"),
         ("/root/x", &[], 1000, 126, "stat /root/x: permission denied"),
         ("/one", &[], 0, 126, "is a directory"),
         ("/plain/tool", &[], 0, 126, DENIED),
@@ -104,12 +76,7 @@ fn what_is_not_there_is_127_and_what_is_no_program_126() {
         ("/data/orphan", &[], 0, 127, "no such file or directory"),
     ];
     for (name, environment, user, code, words) in cases {
-        let ended = root
-            .run(&[name])
-            .environment(environment)
-            .user(user)
-            .before(MOUNTS)
-            .end();
+        let ended = root.run(&[name]).environment(environment).user(user).before(MOUNTS).end();
         let expected = format!("coaming-init: exec: {name:?}: {words}\n");
         assert_eq!(
             (ended.code, ended.out.as_str(), ended.err.as_str()),
@@ -130,12 +97,7 @@ fn a_name_with_a_slash_is_taken_as_it_is() {
         ("/data/link", "one /data/link"),
     ] {
         let ended = root.run(&[name]).environment(&["PATH=/nosuch"]).end();
-        assert_eq!(
-            (ended.code, ended.out.trim()),
-            (0, expected),
-            "{}",
-            ended.err
-        );
+        assert_eq!((ended.code, ended.out.trim()), (0, expected), "{}", ended.err);
     }
 }
 
@@ -145,13 +107,5 @@ fn one_line_whatever_the_name() {
     let root = place();
     let ended = root.run(&["/a\nb\x1b[31m\u{85}"]).end();
     assert_eq!(ended.code, 127);
-    assert!(
-        !ended
-            .err
-            .trim_end_matches('\n')
-            .chars()
-            .any(char::is_control),
-        "{:?}",
-        ended.err
-    );
+    assert!(!ended.err.trim_end_matches('\n').chars().any(char::is_control), "{:?}", ended.err);
 }

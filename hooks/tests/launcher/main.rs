@@ -1,11 +1,6 @@
 //! The launcher itself, as it is shipped, on this kernel: what passes through, what is looked up,
 //! what is restricted, and that it fails closed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -10,9 +10,8 @@ use tempfile::TempDir;
 use crate::support::{binaries, find_tool, make_root};
 
 /// The tools a [`Run`] is made of.
-pub(crate) const TOOLS: [&str; 7] = [
-    "busybox", "chroot", "env", "ip", "mount", "setpriv", "unshare",
-];
+pub(crate) const TOOLS: [&str; 7] =
+    ["busybox", "chroot", "env", "ip", "mount", "setpriv", "unshare"];
 
 /// A root file system with the launcher and a plan at /dev/.coaming.
 pub(crate) struct Root {
@@ -90,10 +89,7 @@ pub(crate) struct Ended {
 
 impl Run<'_> {
     pub(crate) fn environment(mut self, variables: &[&str]) -> Self {
-        self.environment = variables
-            .iter()
-            .map(|variable| (*variable).to_owned())
-            .collect();
+        self.environment = variables.iter().map(|variable| (*variable).to_owned()).collect();
         self
     }
 
@@ -122,16 +118,7 @@ impl Run<'_> {
         // pdeathsig: if the test is killed, so is the process.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "unshare"]);
-        command.args([
-            "--mount",
-            "--net",
-            "--propagation",
-            "private",
-            "--",
-            "sh",
-            "-c",
-            &prepare,
-        ]);
+        command.args(["--mount", "--net", "--propagation", "private", "--", "sh", "-c", &prepare]);
         command.args(["sh", "env", "-i"]).args(&self.environment);
         // By absolute path: the PATH is the workload's already.
         command.arg(find_tool("setpriv").unwrap());
@@ -142,16 +129,11 @@ impl Run<'_> {
         if let Some(id) = self.user {
             command.arg(format!("--userspec={id}:{id}"));
         }
-        command
-            .arg(self.root.path())
-            .args(&self.arguments)
-            .env("R", self.root.path());
+        command.arg(self.root.path()).args(&self.arguments).env("R", self.root.path());
         let output = command.output().unwrap();
         let status = output.status;
         Ended {
-            code: status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap()),
+            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap()),
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }

@@ -10,51 +10,27 @@ const ERRNO: u32 = 0x0005_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
 
 fn ret(action: u32) -> Instruction {
-    Instruction {
-        code: 0x06,
-        jt: 0,
-        jf: 0,
-        k: action,
-    }
+    Instruction { code: 0x06, jt: 0, jf: 0, k: action }
 }
 
 pub(crate) fn allow_all() -> Filter {
-    Filter {
-        flags: 0,
-        instructions: vec![ret(ALLOW)],
-    }
+    Filter { flags: 0, instructions: vec![ret(ALLOW)] }
 }
 
 /// This action for these system calls, by number alone.
 fn deny(numbers: &[i64], action: u32) -> Filter {
-    let mut instructions = vec![Instruction {
-        code: 0x20,
-        jt: 0,
-        jf: 0,
-        k: 0,
-    }];
+    let mut instructions = vec![Instruction { code: 0x20, jt: 0, jf: 0, k: 0 }];
     for number in numbers {
         let k = u32::try_from(*number).unwrap();
-        instructions.push(Instruction {
-            code: 0x15,
-            jt: 0,
-            jf: 1,
-            k,
-        });
+        instructions.push(Instruction { code: 0x15, jt: 0, jf: 1, k });
         instructions.push(ret(action));
     }
     instructions.push(ret(ALLOW));
-    Filter {
-        flags: 0,
-        instructions,
-    }
+    Filter { flags: 0, instructions }
 }
 
 fn plan(filters: Vec<Filter>) -> Plan {
-    Plan {
-        layers: vec![],
-        filters,
-    }
+    Plan { layers: vec![], filters }
 }
 
 #[test]
@@ -64,11 +40,7 @@ fn a_filter_answers_for_the_kernel() {
     let root = Root::new(&plan(vec![filter]));
     let denied = root.run(&["mkdir", "/tmp/a"]).end();
     assert_eq!(denied.code, 1);
-    assert!(
-        denied.err.contains("Cannot assign requested address"),
-        "{}",
-        denied.err
-    );
+    assert!(denied.err.contains("Cannot assign requested address"), "{}", denied.err);
     assert_eq!(root.direct(&["/bin/mkdir", "/tmp/a"]).end().code, 0);
 }
 
@@ -78,19 +50,9 @@ fn all_filters_are_loaded() {
     let filters = [libc::SYS_mkdir, libc::SYS_rmdir, libc::SYS_unlink]
         .map(|number| deny(&[number], ERRNO | libc::EADDRNOTAVAIL as u32));
     let root = Root::new(&plan(filters.to_vec()));
-    let status = root
-        .run(&["grep", "Seccomp_filters", "/proc/self/status"])
-        .end();
-    let before = root
-        .direct(&["/bin/grep", "Seccomp_filters", "/proc/self/status"])
-        .end();
-    let count = |text: &str| {
-        text.split_whitespace()
-            .last()
-            .unwrap()
-            .parse::<u32>()
-            .unwrap()
-    };
+    let status = root.run(&["grep", "Seccomp_filters", "/proc/self/status"]).end();
+    let before = root.direct(&["/bin/grep", "Seccomp_filters", "/proc/self/status"]).end();
+    let count = |text: &str| text.split_whitespace().last().unwrap().parse::<u32>().unwrap();
     assert_eq!(count(&status.out), count(&before.out) + 3, "{}", status.err);
 }
 
@@ -128,15 +90,8 @@ fn flags_reach_the_kernel() {
 fn what_cannot_be_loaded_starts_nothing() {
     needs_root!();
     // Falls off its end, which the kernel's verifier refuses.
-    let broken = Filter {
-        flags: 0,
-        instructions: vec![Instruction {
-            code: 0,
-            jt: 0,
-            jf: 0,
-            k: 0,
-        }],
-    };
+    let broken =
+        Filter { flags: 0, instructions: vec![Instruction { code: 0, jt: 0, jf: 0, k: 0 }] };
     // The second cannot be loaded any more.
     let shut = deny(&[libc::SYS_seccomp], ERRNO | libc::EPERM as u32);
     // Would answer with a descriptor for somebody to listen on.
@@ -156,14 +111,8 @@ fn what_cannot_be_loaded_starts_nothing() {
 #[test]
 fn a_filter_that_forbids_execve_starts_nothing() {
     needs_root!();
-    let root = Root::new(&plan(vec![deny(
-        &[libc::SYS_execve],
-        ERRNO | libc::EPERM as u32,
-    )]));
+    let root = Root::new(&plan(vec![deny(&[libc::SYS_execve], ERRNO | libc::EPERM as u32)]));
     let ended = root.run(&["echo", "started"]).end();
     assert_eq!((ended.code, ended.out.as_str()), (126, ""));
-    assert_eq!(
-        ended.err,
-        "coaming-init: exec: \"echo\": operation not permitted\n"
-    );
+    assert_eq!(ended.err, "coaming-init: exec: \"echo\": operation not permitted\n");
 }

@@ -8,13 +8,7 @@ use crate::seccomp::allow_all;
 
 /// A plan that forbids nothing that these workloads do, but takes every step.
 fn harmless() -> Plan {
-    Plan {
-        layers: vec![Layer {
-            handled_net: 1,
-            ..Layer::default()
-        }],
-        filters: vec![allow_all()],
-    }
+    Plan { layers: vec![Layer { handled_net: 1, ..Layer::default() }], filters: vec![allow_all()] }
 }
 
 /// Everything about a process that the runtime prepares for it.
@@ -29,38 +23,15 @@ fn what_the_runtime_prepared_passes_through() {
     for plan in [Plan::default(), harmless()] {
         let root = Root::new(&plan);
         let arguments = ["sh", "-c", OBSERVE, "zero"];
-        for before in [
-            "",
-            "umask 027",
-            "trap '' PIPE HUP USR1",
-            "ulimit -n 77; exec 7</dev/null",
-        ] {
-            let environment = [
-                "B=2",
-                "PATH=/bin",
-                "A=1",
-                "EMPTY=",
-                "LD_PRELOAD=/nonsense.so",
-            ];
-            let with = root
-                .run(&arguments)
-                .before(before)
-                .environment(&environment)
-                .end();
+        for before in ["", "umask 027", "trap '' PIPE HUP USR1", "ulimit -n 77; exec 7</dev/null"] {
+            let environment = ["B=2", "PATH=/bin", "A=1", "EMPTY=", "LD_PRELOAD=/nonsense.so"];
+            let with = root.run(&arguments).before(before).environment(&environment).end();
             let without = root.direct(&["/bin/sh", "-c", OBSERVE, "zero"]);
             let without = without.before(before).environment(&environment).end();
             assert_eq!(with.code, 0, "{}", with.err);
             // Its name is as it was asked for, which a direct execve of the path cannot show.
-            assert_eq!(
-                with.out,
-                without.out.replace("/bin/sh -c", "sh -c"),
-                "{before:?}"
-            );
-            assert!(
-                with.out.contains("EMPTY="),
-                "the comparison compares something: {}",
-                with.out
-            );
+            assert_eq!(with.out, without.out.replace("/bin/sh -c", "sh -c"), "{before:?}");
+            assert!(with.out.contains("EMPTY="), "the comparison compares something: {}", with.out);
         }
     }
 }
@@ -116,10 +87,7 @@ fn nothing_of_the_launcher_stays_mapped() {
     needs_root!();
     let root = Root::new(&harmless());
     let Ended { out, .. } = root.run(&["cat", "/proc/self/maps"]).end();
-    assert!(
-        out.contains("/bin/busybox") && !out.contains("coaming"),
-        "{out}"
-    );
+    assert!(out.contains("/bin/busybox") && !out.contains("coaming"), "{out}");
 }
 
 #[test]

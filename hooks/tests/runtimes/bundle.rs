@@ -69,10 +69,7 @@ impl Bundle {
             let linux = &mut bundle.spec["linux"];
             linux["uidMappings"] = mapping.clone();
             linux["gidMappings"] = mapping;
-            linux["namespaces"]
-                .as_array_mut()
-                .unwrap()
-                .push(json!({"type": "user"}));
+            linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
         }
         bundle
     }
@@ -174,11 +171,7 @@ impl Bundle {
 }
 
 fn spec(rootfs: &std::path::Path, uid: u32, arguments: &[&str]) -> Value {
-    let capabilities = if uid == 0 {
-        json!(["CAP_KILL"])
-    } else {
-        json!([])
-    };
+    let capabilities = if uid == 0 { json!(["CAP_KILL"]) } else { json!([]) };
     json!({
         "ociVersion": "1.0.2",
         "process": {

@@ -1,10 +1,5 @@
 //! The launcher and the hook under real runc and crun, placed as the wrapper places them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,9 +12,8 @@ use coaming_hooks::plan::{Filter, Instruction, Layer, PathRule, Plan};
 /// Ends a test that cannot run here.
 macro_rules! needs_runtimes {
     () => {
-        if !support::can_run(&[
-            "busybox", "crun", "mount", "runc", "setpriv", "umount", "unshare",
-        ]) {
+        if !support::can_run(&["busybox", "crun", "mount", "runc", "setpriv", "umount", "unshare"])
+        {
             return;
         }
     };
@@ -29,10 +23,7 @@ macro_rules! needs_runtimes {
 fn plan() -> Plan {
     let instruction = |code, jt, jf, k| Instruction { code, jt, jf, k };
     let write = (1 << 1) | (1 << 8);
-    let rule = |path: &str| PathRule {
-        access: write,
-        path: path.as_bytes().to_vec(),
-    };
+    let rule = |path: &str| PathRule { access: write, path: path.as_bytes().to_vec() };
     Plan {
         layers: vec![Layer {
             handled_fs: write,
@@ -104,14 +95,8 @@ fn init_and_exec_are_restricted_and_themselves() {
 fn a_program_that_cannot_run_fails_the_create_in_the_runtimes_words() {
     needs_runtimes!();
     let cases = [
-        (
-            "nosuch",
-            "exec: \"nosuch\": executable file not found in $PATH",
-        ),
-        (
-            "/nosuch",
-            "exec: \"/nosuch\": stat /nosuch: no such file or directory",
-        ),
+        ("nosuch", "exec: \"nosuch\": executable file not found in $PATH"),
+        ("/nosuch", "exec: \"/nosuch\": stat /nosuch: no such file or directory"),
         ("/etc/plain", "exec: \"/etc/plain\": permission denied"),
         ("/bin", "exec: \"/bin\": is a directory"),
     ];
@@ -162,12 +147,7 @@ fn the_hook_judges_as_the_containers_user() {
             std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o750)).unwrap();
             let bundle = bundle.with_launcher();
             let ended = bundle.shell(runtime, "$RT create $ID < /dev/null > /dev/null; echo $?");
-            assert_eq!(
-                ended.out.trim(),
-                code,
-                "{runtime} {user:?} {groups:?}: {}",
-                ended.err
-            );
+            assert_eq!(ended.out.trim(), code, "{runtime} {user:?} {groups:?}: {}", ended.err);
         }
     }
 }
@@ -217,14 +197,9 @@ fn the_runtimes_tell_a_hook_where_the_root_is_each_in_its_way() {
         bundle.spec["hooks"] = serde_json::json!({"createContainer": [{
             "path": "/bin/sh", "args": ["sh", "-c", "pwd > /run/cwd; cat > /run/state"],
         }]});
-        let ended = bundle.shell(
-            runtime,
-            "$RT create $ID < /dev/null > /dev/null; cat /run/cwd /run/state",
-        );
-        let (cwd, state) = ended
-            .out
-            .split_once('\n')
-            .expect("a working directory and a state");
+        let ended = bundle
+            .shell(runtime, "$RT create $ID < /dev/null > /dev/null; cat /run/cwd /run/state");
+        let (cwd, state) = ended.out.split_once('\n').expect("a working directory and a state");
         let state: serde_json::Value = serde_json::from_str(state).unwrap();
         let rootfs = bundle.rootfs();
         let in_cwd = std::path::Path::new(cwd) == rootfs;
@@ -234,7 +209,5 @@ fn the_runtimes_tell_a_hook_where_the_root_is_each_in_its_way() {
 }
 
 fn all() -> impl Iterator<Item = (&'static str, User)> {
-    RUNTIMES
-        .into_iter()
-        .flat_map(|runtime| USERS.map(|user| (runtime, user)))
+    RUNTIMES.into_iter().flat_map(|runtime| USERS.map(|user| (runtime, user)))
 }

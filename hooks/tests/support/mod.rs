@@ -18,14 +18,7 @@ pub(crate) fn binaries() -> &'static Binaries {
     BUILT.get_or_init(|| {
         const TARGET: &str = "x86_64-unknown-linux-musl";
         let status = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "--package",
-                "coaming-hooks",
-                "--bins",
-            ])
+            .args(["build", "--quiet", "--release", "--package", "coaming-hooks", "--bins"])
             .args(["--target", TARGET])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
@@ -33,15 +26,9 @@ pub(crate) fn binaries() -> &'static Binaries {
         assert!(status.success(), "the static binaries do not build");
         // The folder of the test binary is TARGET_DIR/PROFILE/deps.
         let this = std::env::current_exe().expect("a test has a path");
-        let target = this
-            .ancestors()
-            .nth(3)
-            .expect("TARGET_DIR/PROFILE/deps/TEST");
+        let target = this.ancestors().nth(3).expect("TARGET_DIR/PROFILE/deps/TEST");
         let folder = target.join(TARGET).join("release");
-        Binaries {
-            init: folder.join("coaming-init"),
-            hook: folder.join("coaming-hook"),
-        }
+        Binaries { init: folder.join("coaming-init"), hook: folder.join("coaming-hook") }
     })
 }
 
@@ -53,10 +40,7 @@ pub(crate) fn can_run(tools: &[&str]) -> bool {
         Some(tool) => format!("no {tool} in PATH"),
         None => return true,
     };
-    assert!(
-        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "cannot run here: {why}"
-    );
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "cannot run here: {why}");
     // Past the test harness, which keeps to itself what a passing test prints.
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
     false
@@ -65,32 +49,18 @@ pub(crate) fn can_run(tools: &[&str]) -> bool {
 /// Where a tool of this machine is.
 pub(crate) fn find_tool(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(tool))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
 }
 
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
-    Path::new("/proc/self")
-        .metadata()
-        .is_ok_and(|metadata| metadata.uid() == 0)
+    Path::new("/proc/self").metadata().is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 /// A root file system of busybox and nothing else, with the launch directory where it belongs.
 pub(crate) fn make_root(root: &Path) {
     use std::os::unix::fs::{PermissionsExt, symlink};
-    for folder in [
-        "bin",
-        "dev/.coaming",
-        "proc",
-        "sys",
-        "tmp",
-        "etc",
-        "root",
-        "data",
-        "work",
-    ] {
+    for folder in ["bin", "dev/.coaming", "proc", "sys", "tmp", "etc", "root", "data", "work"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
     let mode = |path: &str, mode| {

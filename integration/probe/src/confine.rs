@@ -11,22 +11,10 @@ pub(crate) const LIST: &[(&str, &str, &str)] = &[
         "[i386:|x32:]<nr> <errno|kill> <command...>",
         "the command with one system call answered so",
     ),
-    (
-        "under-no-caps",
-        "<command...>",
-        "the command without any capability, bounding set empty",
-    ),
+    ("under-no-caps", "<command...>", "the command without any capability, bounding set empty"),
     ("under-nnp", "<command...>", "the command with no_new_privs"),
-    (
-        "under-landlock",
-        "<command...>",
-        "the command allowed to read and execute below /, no more",
-    ),
-    (
-        "as-nobody",
-        "<command...>",
-        "the command as uid and gid 65534",
-    ),
+    ("under-landlock", "<command...>", "the command allowed to read and execute below /, no more"),
+    ("as-nobody", "<command...>", "the command as uid and gid 65534"),
 ];
 
 /// Confines this process as `how` says, and gives what is left of the command line. Errors are usage errors.
@@ -44,9 +32,7 @@ pub(crate) fn confine<'a>(how: &str, args: &'a [String]) -> Result<&'a [String],
                 .map_err(failed)?;
             Ok(rest)
         }
-        "under-no-caps" => identity::drop_all_capabilities()
-            .map(|()| args)
-            .map_err(failed),
+        "under-no-caps" => identity::drop_all_capabilities().map(|()| args).map_err(failed),
         "under-nnp" => filter::no_new_privs().map(|()| args).map_err(failed),
         "under-landlock" => filter::landlock().map(|()| args).map_err(failed),
         "as-nobody" => identity::become_nobody().map(|()| args).map_err(failed),
@@ -63,9 +49,7 @@ fn call_of(rule: &str) -> Result<(u32, u32), String> {
         Some((other, _)) => return Err(format!("there is no architecture {other}")),
         None => (filter::X86_64, 0, rule),
     };
-    let number: u32 = number
-        .parse()
-        .map_err(|_| format!("{number} is no call number"))?;
+    let number: u32 = number.parse().map_err(|_| format!("{number} is no call number"))?;
     Ok((arch, number | bit))
 }
 

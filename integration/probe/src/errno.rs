@@ -10,10 +10,7 @@ pub(crate) struct Errno(pub(crate) i32);
 impl Errno {
     /// The number that `name` stands for, if it is in the table.
     pub(crate) fn named(name: &str) -> Option<Errno> {
-        NAMES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(number, _)| Errno(*number))
+        NAMES.iter().find(|(_, known)| *known == name).map(|(number, _)| Errno(*number))
     }
 }
 

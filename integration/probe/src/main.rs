@@ -53,9 +53,7 @@ fn run(argv0: &str, args: &[String]) -> u8 {
 
 fn attempt(name: &str, args: &[String]) -> u8 {
     let Some(attempt) = attempts::find(name) else {
-        return usage(&format!(
-            "there is no attempt {name}; `probe list` names them"
-        ));
+        return usage(&format!("there is no attempt {name}; `probe list` names them"));
     };
     match runner::judge(attempt, args) {
         Ok(report) => {
@@ -83,19 +81,12 @@ fn all(args: &[String]) -> u8 {
 /// Several commands, one after another, with `--` between them; the worst exit code. With `pause` for the last one, a
 /// container's first process can attempt all that it likes and then stay.
 fn each(argv0: &str, args: &[String]) -> u8 {
-    args.split(|word| word == "--")
-        .map(|command| run(argv0, command))
-        .max()
-        .unwrap_or(SUCCESS)
+    args.split(|word| word == "--").map(|command| run(argv0, command)).max().unwrap_or(SUCCESS)
 }
 
 fn list() -> u8 {
     let attempts = attempts::all().map(|attempt| (attempt.name, attempt.args, attempt.about));
-    let others = confine::LIST
-        .iter()
-        .chain(state::LIST)
-        .chain(workload::LIST)
-        .copied();
+    let others = confine::LIST.iter().chain(state::LIST).chain(workload::LIST).copied();
     for (name, args, about) in attempts.chain(others) {
         let call = format!("{name} {args}");
         if writeln!(std::io::stdout(), "{call:<42} {about}").is_err() {

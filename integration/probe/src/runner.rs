@@ -22,10 +22,7 @@ pub(crate) fn judge(attempt: &'static Attempt, args: &[String]) -> Result<Report
             Verdict::inconclusive(Some(errno), format!("no child process to try in: {errno}"))
         }
     };
-    Ok(Report {
-        attempt: attempt.name,
-        verdict,
-    })
+    Ok(Report { attempt: attempt.name, verdict })
 }
 
 fn answer(attempt: &Attempt, args: &[String]) -> Vec<u8> {
@@ -61,15 +58,11 @@ fn read_answer(bytes: &[u8], exit: Exit) -> Result<Verdict, String> {
             outcome: Outcome::Killed,
             errno: None,
             signal: Some(signal),
-            detail: format!(
-                "the attempting process was killed by {}",
-                sys::signal_name(signal)
-            ),
+            detail: format!("the attempting process was killed by {}", sys::signal_name(signal)),
         },
-        Exit::Code(code) => Verdict::inconclusive(
-            None,
-            format!("the attempt ended without answer, code {code}"),
-        ),
+        Exit::Code(code) => {
+            Verdict::inconclusive(None, format!("the attempt ended without answer, code {code}"))
+        }
     })
 }
 

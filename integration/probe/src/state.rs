@@ -8,16 +8,8 @@ use crate::sys::{Arg, call};
 
 /// For `probe list`.
 pub(crate) const LIST: &[(&str, &str, &str)] = &[
-    (
-        "all",
-        "[--json]",
-        "every attempt that needs no argument, a line each",
-    ),
-    (
-        "each",
-        "<command...> [-- <command...>]...",
-        "several commands, one after another",
-    ),
+    ("all", "[--json]", "every attempt that needs no argument, a line each"),
+    ("each", "<command...> [-- <command...>]...", "several commands, one after another"),
     ("list", "", "this list"),
     ("status", "", "the state of this process as JSON"),
     ("ids", "", "user, group and effective capabilities as JSON"),
@@ -75,10 +67,7 @@ pub(crate) fn status(argv0: &str) -> Value {
     let number = |name: &str| field(name).and_then(|value| value.parse::<u64>().ok());
     let ids = |name: &str| {
         field(name).map(|value| {
-            value
-                .split_whitespace()
-                .filter_map(|id| id.parse::<u32>().ok())
-                .collect::<Vec<_>>()
+            value.split_whitespace().filter_map(|id| id.parse::<u32>().ok()).collect::<Vec<_>>()
         })
     };
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -133,9 +122,7 @@ pub(crate) fn ids() -> Value {
 }
 
 pub(crate) fn effective_uid() -> Option<u32> {
-    call(libc::SYS_geteuid, [])
-        .ok()
-        .and_then(|uid| uid.try_into().ok())
+    call(libc::SYS_geteuid, []).ok().and_then(|uid| uid.try_into().ok())
 }
 
 /// Whether capability `number` is effective; None when /proc does not tell.
@@ -146,9 +133,7 @@ pub(crate) fn has_capability(number: u32) -> Option<bool> {
 }
 
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
 }
 
 /// "CAP_CHOWN" and so on; a capability newer than the table by its number.
@@ -164,15 +149,11 @@ fn capability_names(set: &str) -> Vec<String> {
 }
 
 fn link(path: &str) -> Option<String> {
-    fs::read_link(path)
-        .ok()
-        .map(|target| target.to_string_lossy().into_owned())
+    fs::read_link(path).ok().map(|target| target.to_string_lossy().into_owned())
 }
 
 fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .trim_end_matches(['\0', '\n'])
-        .to_owned()
+    String::from_utf8_lossy(bytes).trim_end_matches(['\0', '\n']).to_owned()
 }
 
 fn init_arguments() -> Option<Vec<String>> {
@@ -212,20 +193,13 @@ fn limits() -> Map<String, Value> {
 fn namespaces() -> Map<String, Value> {
     ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"]
         .into_iter()
-        .filter_map(|kind| {
-            Some((
-                kind.to_owned(),
-                link(&format!("/proc/self/ns/{kind}"))?.into(),
-            ))
-        })
+        .filter_map(|kind| Some((kind.to_owned(), link(&format!("/proc/self/ns/{kind}"))?.into())))
         .collect()
 }
 
 /// The flags of the last mount on `/`.
 fn root_read_only(mountinfo: &str) -> Option<bool> {
-    let line = mountinfo
-        .lines()
-        .rfind(|line| line.split(' ').nth(4) == Some("/"))?;
+    let line = mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
     Some(line.split(' ').nth(5)?.split(',').any(|flag| flag == "ro"))
 }
 
@@ -233,11 +207,7 @@ fn root_read_only(mountinfo: &str) -> Option<bool> {
 pub(crate) fn terminal(fd: i64) -> Option<(u16, u16)> {
     const TIOCGWINSZ: i64 = 0x5413;
     let mut size = [0u8; 8];
-    call(
-        libc::SYS_ioctl,
-        [Arg::Int(fd), Arg::Int(TIOCGWINSZ), Arg::Out(&mut size)],
-    )
-    .ok()?;
+    call(libc::SYS_ioctl, [Arg::Int(fd), Arg::Int(TIOCGWINSZ), Arg::Out(&mut size)]).ok()?;
     let [a, b, c, d, ..] = size;
     Some((u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])))
 }
@@ -248,10 +218,7 @@ mod tests {
 
     #[test]
     fn capabilities_are_named_by_their_bits() {
-        assert_eq!(
-            capability_names("0000000000200001"),
-            ["CAP_CHOWN", "CAP_SYS_ADMIN"]
-        );
+        assert_eq!(capability_names("0000000000200001"), ["CAP_CHOWN", "CAP_SYS_ADMIN"]);
         assert_eq!(capability_names("8000000000000000"), ["CAP_63"]);
         assert_eq!(CAPABILITIES.len(), 41);
     }

@@ -51,39 +51,19 @@ pub(crate) struct Report {
 
 impl Verdict {
     pub(crate) fn allowed(detail: impl Into<String>) -> Verdict {
-        Verdict {
-            outcome: Outcome::Allowed,
-            errno: None,
-            signal: None,
-            detail: detail.into(),
-        }
+        Verdict { outcome: Outcome::Allowed, errno: None, signal: None, detail: detail.into() }
     }
 
     pub(crate) fn denied(errno: Option<Errno>, detail: impl Into<String>) -> Verdict {
-        Verdict {
-            outcome: Outcome::Denied,
-            errno,
-            signal: None,
-            detail: detail.into(),
-        }
+        Verdict { outcome: Outcome::Denied, errno, signal: None, detail: detail.into() }
     }
 
     pub(crate) fn unsupported(errno: Option<Errno>, detail: impl Into<String>) -> Verdict {
-        Verdict {
-            outcome: Outcome::Unsupported,
-            errno,
-            signal: None,
-            detail: detail.into(),
-        }
+        Verdict { outcome: Outcome::Unsupported, errno, signal: None, detail: detail.into() }
     }
 
     pub(crate) fn inconclusive(errno: Option<Errno>, detail: impl Into<String>) -> Verdict {
-        Verdict {
-            outcome: Outcome::Inconclusive,
-            errno,
-            signal: None,
-            detail: detail.into(),
-        }
+        Verdict { outcome: Outcome::Inconclusive, errno, signal: None, detail: detail.into() }
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -145,19 +125,11 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// A call that every kernel has.
-    pub(crate) const ALWAYS: Reading = Reading {
-        reached: &[],
-        absent: &[],
-        unclear: &[],
-        since: Some((0, 0)),
-    };
+    pub(crate) const ALWAYS: Reading =
+        Reading { reached: &[], absent: &[], unclear: &[], since: Some((0, 0)) };
     /// A call that a kernel may be built without.
-    pub(crate) const OPTIONAL: Reading = Reading {
-        reached: &[],
-        absent: &[],
-        unclear: &[],
-        since: None,
-    };
+    pub(crate) const OPTIONAL: Reading =
+        Reading { reached: &[], absent: &[], unclear: &[], since: None };
 
     /// The verdict on `what`, a phrase such as "mount tmpfs on /tmp".
     pub(crate) fn judge<T>(&self, what: &str, result: Result<T, Errno>) -> Verdict {
@@ -171,10 +143,7 @@ impl Reading {
         let Errno(number) = errno;
         if self.reached.contains(&number) {
             let detail = format!("{what}: {errno}, which comes after the permission check");
-            return Verdict {
-                errno: Some(errno),
-                ..Verdict::allowed(detail)
-            };
+            return Verdict { errno: Some(errno), ..Verdict::allowed(detail) };
         }
         if number == libc::ENOSYS {
             return match self.since {
@@ -224,14 +193,8 @@ mod tests {
     #[test]
     fn enosys_is_a_denial_only_where_the_kernel_must_have_the_call() {
         assert_eq!(outcome(Reading::ALWAYS, libc::ENOSYS), Outcome::Denied);
-        assert_eq!(
-            outcome(Reading::OPTIONAL, libc::ENOSYS),
-            Outcome::Unsupported
-        );
-        let future = Reading {
-            since: Some((9999, 0)),
-            ..Reading::OPTIONAL
-        };
+        assert_eq!(outcome(Reading::OPTIONAL, libc::ENOSYS), Outcome::Unsupported);
+        let future = Reading { since: Some((9999, 0)), ..Reading::OPTIONAL };
         assert_eq!(outcome(future, libc::ENOSYS), Outcome::Unsupported);
     }
 }

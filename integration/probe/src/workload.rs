@@ -12,40 +12,22 @@ use crate::sys::child::{self, Companion, Exit};
 
 /// For `probe list`.
 pub(crate) const LIST: &[(&str, &str, &str)] = &[
-    (
-        "serve",
-        "<port>",
-        "say \"listening PORT\", then echo one line to each TCP client",
-    ),
+    ("serve", "<port>", "say \"listening PORT\", then echo one line to each TCP client"),
     (
         "serve-abstract",
         "<name>",
         "say \"listening NAME\", then accept on that abstract unix socket",
     ),
     ("sleep", "<seconds>", "sleep, then exit 0"),
-    (
-        "pause",
-        "",
-        "reap children until SIGTERM or SIGINT (a pid 1)",
-    ),
-    (
-        "fork-signal",
-        "",
-        "fork children, signal and reap them: OK, or FAIL and why",
-    ),
+    ("pause", "", "reap children until SIGTERM or SIGINT (a pid 1)"),
+    ("fork-signal", "", "fork children, signal and reap them: OK, or FAIL and why"),
     ("cat", "", "stdin to stdout"),
-    (
-        "tty",
-        "",
-        "which of the standard descriptors are terminals, and their size, as JSON",
-    ),
+    ("tty", "", "which of the standard descriptors are terminals, and their size, as JSON"),
 ];
 
 /// The workload called `name`, if it is one.
 pub(crate) fn find(name: &str) -> Option<&'static str> {
-    LIST.iter()
-        .map(|(known, ..)| *known)
-        .find(|known| *known == name)
+    LIST.iter().map(|(known, ..)| *known).find(|known| *known == name)
 }
 
 /// Runs it; an error is a usage error.
@@ -62,9 +44,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Result<u8, String> {
         ("cat", []) => cat(),
         ("tty", []) => tty(),
         _ => {
-            return Err(format!(
-                "wrong arguments for {name}; `probe list` tells them"
-            ));
+            return Err(format!("wrong arguments for {name}; `probe list` tells them"));
         }
     };
     match result {
@@ -77,8 +57,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Result<u8, String> {
 }
 
 fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
-    word.parse()
-        .map_err(|_| format!("{word} is no number for this"))
+    word.parse().map_err(|_| format!("{word} is no number for this"))
 }
 
 fn serve(port: u16) -> io::Result<()> {

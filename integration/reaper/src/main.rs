@@ -12,9 +12,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 fn main() -> ExitCode {
-    let signals: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT]
-        .into_iter()
-        .collect();
+    let signals: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     // Blocked before the first thread starts, so that every thread inherits it and only `wait` sees them.
     if let Err(error) = signals.thread_block() {
         eprintln!("reaper: block signals: {error}");

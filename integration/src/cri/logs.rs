@@ -4,23 +4,11 @@
 use crate::Output;
 
 pub(super) fn parse(log: &str) -> Output {
-    let mut output = Output {
-        code: 0,
-        stdout: String::new(),
-        stderr: String::new(),
-    };
+    let mut output = Output { code: 0, stdout: String::new(), stderr: String::new() };
     for line in log.lines() {
         let mut fields = line.splitn(4, ' ').skip(1);
-        let (stream, tag, text) = (
-            fields.next(),
-            fields.next(),
-            fields.next().unwrap_or_default(),
-        );
-        let into = if stream == Some("stderr") {
-            &mut output.stderr
-        } else {
-            &mut output.stdout
-        };
+        let (stream, tag, text) = (fields.next(), fields.next(), fields.next().unwrap_or_default());
+        let into = if stream == Some("stderr") { &mut output.stderr } else { &mut output.stdout };
         into.push_str(text);
         if tag == Some("F") {
             into.push('\n');
@@ -38,11 +26,7 @@ mod tests {
         let log = "t stdout P hel\nt stderr F oh  no\nt stdout F lo\nt stdout F \n";
         assert_eq!(
             parse(log),
-            Output {
-                code: 0,
-                stdout: "hello\n\n".into(),
-                stderr: "oh  no\n".into()
-            }
+            Output { code: 0, stdout: "hello\n\n".into(), stderr: "oh  no\n".into() }
         );
     }
 }

@@ -74,16 +74,10 @@ impl<'a> Cri<'a> {
         let socket = node.world().path("/run/containerd/containerd.sock");
         let channel = runtime
             .block_on(async {
-                Endpoint::from_shared(format!("unix://{}", socket.display()))?
-                    .connect()
-                    .await
+                Endpoint::from_shared(format!("unix://{}", socket.display()))?.connect().await
             })
             .map_err(|error| failed(format!("{}: {error:?}", socket.display())))?;
-        Ok(Cri {
-            node,
-            runtime,
-            channel,
-        })
+        Ok(Cri { node, runtime, channel })
     }
 
     /// The runtime's name and version, as `containerd 1.6.20`.
@@ -92,10 +86,7 @@ impl<'a> Cri<'a> {
     /// CRI's.
     pub fn version(&self) -> Result<String, Error> {
         let answer: wire::VersionResponse = self.call("Version", wire::Empty {})?;
-        Ok(format!(
-            "{} {}",
-            answer.runtime_name, answer.runtime_version
-        ))
+        Ok(format!("{} {}", answer.runtime_name, answer.runtime_version))
     }
 
     /// Whether CRI knows the image.
@@ -103,14 +94,9 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn has_image(&self, name: &str) -> Result<bool, Error> {
-        let image = Some(wire::ImageSpec {
-            image: name.to_owned(),
-        });
-        let answer: wire::ImageStatusResponse = self.call_service(
-            "ImageService",
-            "ImageStatus",
-            wire::ImageStatusRequest { image },
-        )?;
+        let image = Some(wire::ImageSpec { image: name.to_owned() });
+        let answer: wire::ImageStatusResponse =
+            self.call_service("ImageService", "ImageStatus", wire::ImageStatusRequest { image })?;
         Ok(answer.image.is_some())
     }
 
@@ -125,11 +111,7 @@ impl<'a> Cri<'a> {
             runtime_handler: pod.handler.clone(),
         };
         let wire::Id { id } = self.call("RunPodSandbox", request)?;
-        Ok(Sandbox {
-            id,
-            pod: pod.clone(),
-            config,
-        })
+        Ok(Sandbox { id, pod: pod.clone(), config })
     }
 
     /// Creates a container and returns its ID.
@@ -151,8 +133,7 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn start(&self, container: &str) -> Result<(), Error> {
-        self.call("StartContainer", id(container))
-            .map(|wire::Empty {}| ())
+        self.call("StartContainer", id(container)).map(|wire::Empty {}| ())
     }
 
     /// Creates and starts a container and returns its ID.
@@ -177,10 +158,7 @@ impl<'a> Cri<'a> {
     pub fn run(&self, sandbox: &Sandbox, container: &ContainerSpec) -> Result<Output, Error> {
         let id = self.launch(sandbox, container)?;
         let code = self.wait(&id)?;
-        let output = Output {
-            code,
-            ..self.logs(&id)?
-        };
+        let output = Output { code, ..self.logs(&id)? };
         self.remove(&id)?;
         Ok(output)
     }
@@ -213,10 +191,7 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn status(&self, container: &str) -> Result<Status, Error> {
-        let request = wire::StatusRequest {
-            id: container.to_owned(),
-            verbose: true,
-        };
+        let request = wire::StatusRequest { id: container.to_owned(), verbose: true };
         let answer: wire::ContainerStatusResponse = self.call("ContainerStatus", request)?;
         let status = answer.status.unwrap_or_default();
         let info = answer.info.get("info").map_or("null", String::as_str);
@@ -242,9 +217,7 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// When the log cannot be read.
     pub fn logs(&self, container: &str) -> Result<Output, Error> {
-        Ok(logs::parse(
-            &self.node.world().read(self.status(container)?.log_path)?,
-        ))
+        Ok(logs::parse(&self.node.world().read(self.status(container)?.log_path)?))
     }
 
     /// Runs a command in a running container, as probes do.
@@ -257,11 +230,8 @@ impl<'a> Cri<'a> {
         command: impl IntoIterator<Item = A>,
     ) -> Result<Output, Error> {
         let cmd = command.into_iter().map(Into::into).collect();
-        let request = wire::ExecSyncRequest {
-            container_id: container.to_owned(),
-            cmd,
-            timeout: 60,
-        };
+        let request =
+            wire::ExecSyncRequest { container_id: container.to_owned(), cmd, timeout: 60 };
         let answer: wire::ExecSyncResponse = self.call("ExecSync", request)?;
         Ok(Output {
             code: answer.exit_code,
@@ -323,16 +293,9 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn update(&self, container: &str, memory_limit: i64, cpu_shares: i64) -> Result<(), Error> {
-        let linux = Some(wire::Resources {
-            cpu_shares,
-            memory_limit_in_bytes: memory_limit,
-        });
-        let request = wire::UpdateContainerRequest {
-            container_id: container.to_owned(),
-            linux,
-        };
-        self.call("UpdateContainerResources", request)
-            .map(|wire::Empty {}| ())
+        let linux = Some(wire::Resources { cpu_shares, memory_limit_in_bytes: memory_limit });
+        let request = wire::UpdateContainerRequest { container_id: container.to_owned(), linux };
+        self.call("UpdateContainerResources", request).map(|wire::Empty {}| ())
     }
 
     /// Stops a container: SIGTERM, and SIGKILL after `grace` seconds.
@@ -340,10 +303,8 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn stop(&self, container: &str, grace: i64) -> Result<(), Error> {
-        let request = wire::StopContainerRequest {
-            container_id: container.to_owned(),
-            timeout: grace,
-        };
+        let request =
+            wire::StopContainerRequest { container_id: container.to_owned(), timeout: grace };
         self.call("StopContainer", request).map(|wire::Empty {}| ())
     }
 
@@ -352,8 +313,7 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn remove(&self, container: &str) -> Result<(), Error> {
-        self.call("RemoveContainer", id(container))
-            .map(|wire::Empty {}| ())
+        self.call("RemoveContainer", id(container)).map(|wire::Empty {}| ())
     }
 
     /// Stops a sandbox with all of its containers and removes it.
@@ -361,10 +321,8 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn remove_pod(&self, sandbox: &Sandbox) -> Result<(), Error> {
-        self.call("StopPodSandbox", id(&sandbox.id))
-            .map(|wire::Empty {}| ())?;
-        self.call("RemovePodSandbox", id(&sandbox.id))
-            .map(|wire::Empty {}| ())
+        self.call("StopPodSandbox", id(&sandbox.id)).map(|wire::Empty {}| ())?;
+        self.call("RemovePodSandbox", id(&sandbox.id)).map(|wire::Empty {}| ())
     }
 
     /// The IDs of all containers, sandboxes not among them.
@@ -407,9 +365,7 @@ impl<'a> Cri<'a> {
             .map_err(|error| Error::malformed(method)(error.to_string()))?;
         let call = async {
             let mut grpc = tonic::client::Grpc::new(self.channel.clone());
-            grpc.ready()
-                .await
-                .map_err(|error| tonic::Status::unavailable(format!("{error:?}")))?;
+            grpc.ready().await.map_err(|error| tonic::Status::unavailable(format!("{error:?}")))?;
             grpc.unary(
                 tonic::Request::new(request),
                 path,
@@ -418,17 +374,10 @@ impl<'a> Cri<'a> {
             .await
         };
         let late = || {
-            Err(tonic::Status::deadline_exceeded(format!(
-                "no answer within {} s",
-                LIMIT.as_secs()
-            )))
+            Err(tonic::Status::deadline_exceeded(format!("no answer within {} s", LIMIT.as_secs())))
         };
         self.runtime
-            .block_on(async {
-                tokio::time::timeout(LIMIT, call)
-                    .await
-                    .unwrap_or_else(|_| late())
-            })
+            .block_on(async { tokio::time::timeout(LIMIT, call).await.unwrap_or_else(|_| late()) })
             .map(tonic::Response::into_inner)
             .map_err(|status| Error::Cri {
                 method,
@@ -445,8 +394,5 @@ fn id(id: &str) -> wire::Id {
 fn unique_uid() -> String {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    format!(
-        "00000000-0000-4000-8000-{:08x}{count:04x}",
-        std::process::id()
-    )
+    format!("00000000-0000-4000-8000-{:08x}{count:04x}", std::process::id())
 }

@@ -119,19 +119,11 @@ pub struct MountSpec {
 impl Pod {
     /// A pod of this name under this handler.
     pub fn new(name: &str, handler: &str) -> Pod {
-        Pod {
-            name: name.to_owned(),
-            handler: handler.to_owned(),
-            ..Pod::default()
-        }
+        Pod { name: name.to_owned(), handler: handler.to_owned(), ..Pod::default() }
     }
 
     pub(super) fn config(&self, uid: &str) -> wire::SandboxConfig {
-        let namespace = if self.namespace.is_empty() {
-            "default"
-        } else {
-            &self.namespace
-        };
+        let namespace = if self.namespace.is_empty() { "default" } else { &self.namespace };
         wire::SandboxConfig {
             metadata: Some(wire::SandboxMetadata {
                 name: self.name.clone(),
@@ -140,11 +132,7 @@ impl Pod {
                 attempt: 0,
             }),
             // The node's own name for a pod on the node's network, as the kubelet does.
-            hostname: if self.host_network {
-                String::new()
-            } else {
-                self.name.clone()
-            },
+            hostname: if self.host_network { String::new() } else { self.name.clone() },
             log_directory: format!("/var/log/pods/{namespace}_{}_{uid}", self.name),
             labels: HashMap::from([("io.kubernetes.pod.name".to_owned(), self.name.clone())]),
             annotations: self.annotations.clone(),
@@ -168,13 +156,8 @@ impl Pod {
         const POD: i32 = 0;
         const CONTAINER: i32 = 1;
         const NODE: i32 = 2;
-        let mapping = || {
-            vec![wire::IdMapping {
-                host_id: 100_000,
-                container_id: 0,
-                length: 65_536,
-            }]
-        };
+        let mapping =
+            || vec![wire::IdMapping { host_id: 100_000, container_id: 0, length: 65_536 }];
         wire::NamespaceOption {
             network: if self.host_network { NODE } else { POD },
             pid: if self.host_pid { NODE } else { CONTAINER },
@@ -207,20 +190,11 @@ impl ContainerSpec {
     pub(super) fn config(&self, pod: &Pod) -> wire::ContainerConfig {
         let unmasked = self.unmasked_proc || self.privileged;
         let paths = |list: &[&str]| {
-            if unmasked {
-                Vec::new()
-            } else {
-                list.iter().map(ToString::to_string).collect()
-            }
+            if unmasked { Vec::new() } else { list.iter().map(ToString::to_string).collect() }
         };
         wire::ContainerConfig {
-            metadata: Some(wire::ContainerMetadata {
-                name: self.name.clone(),
-                attempt: 0,
-            }),
-            image: Some(wire::ImageSpec {
-                image: self.image.clone(),
-            }),
+            metadata: Some(wire::ContainerMetadata { name: self.name.clone(), attempt: 0 }),
+            image: Some(wire::ImageSpec { image: self.image.clone() }),
             command: self.command.clone(),
             args: self.args.clone(),
             working_dir: self.working_dir.clone(),
@@ -285,13 +259,8 @@ const MASKED: [&str; 9] = [
     "/proc/scsi",
     "/sys/firmware",
 ];
-const READONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 impl MountSpec {
     fn wire(&self) -> wire::Mount {
@@ -311,9 +280,6 @@ impl Profile {
             Profile::Unconfined => (1, String::new()),
             Profile::Localhost(name) => (2, name.clone()),
         };
-        wire::SecurityProfile {
-            profile_type,
-            localhost_ref,
-        }
+        wire::SecurityProfile { profile_type, localhost_ref }
     }
 }

@@ -29,7 +29,11 @@ fn a_stricter_policy_of_today_holds_for_an_exec() -> Result<(), Error> {
             no_capability_but(&status, &["CAP_CHOWN"]);
         }
         let created = bench.gated.exec(&launched, &[], &["probe", "create", "/etc/new"])?;
-        assert_eq!(outcome(&created), "denied", "the pinned floor holds although its policy is gone");
+        assert_eq!(
+            outcome(&created),
+            "denied",
+            "the pinned floor holds although its policy is gone"
+        );
 
         let chroot = ["probe", "chroot"];
         forget(&bench.world, "today")?;
@@ -72,7 +76,8 @@ fn a_looser_policy_of_today_changes_nothing_for_a_container_that_runs() -> Resul
         no_capability_but(&status, &["CAP_CHOWN"]);
         assert_eq!(status["noNewPrivs"], 1, "{status}");
         for attempt in [["create", "/etc/new"].as_slice(), &["io-uring"], &["mount"]] {
-            let output = bench.gated.exec_process(&gated, &greedy(&[&["probe"], attempt].concat()))?;
+            let output =
+                bench.gated.exec_process(&gated, &greedy(&[&["probe"], attempt].concat()))?;
             assert_eq!(outcome(&output), "denied", "{attempt:?} {output:?}");
         }
     }

@@ -62,7 +62,10 @@ fn without_a_configuration_the_defaults_hold() -> Result<(), Error> {
 
 /// Each with a part of what must be said of it.
 const BROKEN: [(&str, &[&str]); 5] = [
-    ("spec:\n  capabilities: {allow: [NET_BIND_SERVCE]}\n", &["x.yaml:5", "NET_BIND_SERVCE", "NET_BIND_SERVICE"]),
+    (
+        "spec:\n  capabilities: {allow: [NET_BIND_SERVCE]}\n",
+        &["x.yaml:5", "NET_BIND_SERVCE", "NET_BIND_SERVICE"],
+    ),
     ("spec:\n  capabilites: {allow: []}\n", &["x.yaml:5", "capabilites", "capabilities"]),
     ("spec:\n  privileged: maybe\n", &["x.yaml:5", "true or false"]),
     ("spec:\n  privileged: false\n  privileged: true\n", &["x.yaml:6", "privileged"]),
@@ -84,10 +87,15 @@ fn a_broken_policy_starts_no_container_and_says_where_it_is_broken() -> Result<(
     install(node.world(), runtime, "baseline")?;
     let (cri, ctr) = (node.cri()?, node.ctr());
     let pod = cri.run_pod(&Pod::new("before", "coaming"))?;
-    let running = cri.launch(&pod, &ContainerSpec::new("main", images::PROBE, ["sleep", "1000"]))?;
+    let running =
+        cri.launch(&pod, &ContainerSpec::new("main", images::PROBE, ["sleep", "1000"]))?;
     for (number, (rest, parts)) in BROKEN.into_iter().enumerate() {
         node.world().write(format!("{FOLDER}/x.yaml"), broken(rest), 0o644)?;
-        let parts = [&["coaming cannot read its policy, so no container starts: /etc/coaming/policy.d/"], parts].concat();
+        let parts = [
+            &["coaming cannot read its policy, so no container starts: /etc/coaming/policy.d/"],
+            parts,
+        ]
+        .concat();
         let spec = ContainerSpec::new("next", images::PROBE, ["true"]);
         says(refusal(cri.launch(&pod, &spec)), &parts);
         says(refusal(cri.run_pod(&Pod::new("next", "coaming"))), &parts);
@@ -118,10 +126,16 @@ fn a_policy_that_others_can_change_is_refused() -> Result<(), Error> {
     let cases = [
         (format!("chmod 664 {file}"), &["x.yaml", "664", "chmod go-w"][..]),
         (format!("chmod 644 {file}; chown 1000 {file}"), &["x.yaml", "uid 1000"]),
-        (format!("mv {file} /etc/coaming/y; chown 0 /etc/coaming/y; ln -s ../y {file}"), &["x.yaml", "symbolic link"]),
+        (
+            format!("mv {file} /etc/coaming/y; chown 0 /etc/coaming/y; ln -s ../y {file}"),
+            &["x.yaml", "symbolic link"],
+        ),
         (format!("rm {file}; mkfifo -m 644 {file}"), &["x.yaml", "not a regular file"]),
         (format!("rm {file}; chmod 777 {FOLDER}"), &["policy.d", "777"]),
-        (format!("chmod 755 {FOLDER}; mv {FOLDER} /etc/coaming/p; ln -s p {FOLDER}"), &["policy.d", "symbolic link"]),
+        (
+            format!("chmod 755 {FOLDER}; mv {FOLDER} /etc/coaming/p; ln -s p {FOLDER}"),
+            &["policy.d", "symbolic link"],
+        ),
         (format!("rm {FOLDER}; touch {FOLDER}"), &["policy.d"]),
     ];
     for (number, (change, parts)) in cases.into_iter().enumerate() {
@@ -143,7 +157,11 @@ fn a_broken_configuration_starts_nothing_and_lets_what_runs_be_ended() -> Result
         let bench = Bench::new(runtime, "baseline")?;
         let bundle = bench.bundle("runs", &["sleep", "1000"], |_| {})?;
         bench.gated.start(&bundle)?.ok("run")?;
-        bench.world.write(CONFIG, "apiVersion: coaming.dev/v1alpha1\nkind: NodeConfiguration\nflor: node\n", 0o644)?;
+        bench.world.write(
+            CONFIG,
+            "apiVersion: coaming.dev/v1alpha1\nkind: NodeConfiguration\nflor: node\n",
+            0o644,
+        )?;
         let refused = once(&bench, "new", &["ids"])?;
         assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{refused:?}");
         says(&refused.stderr, &["config.yaml:3", "flor", "floor"]);
@@ -151,7 +169,13 @@ fn a_broken_configuration_starts_nothing_and_lets_what_runs_be_ended() -> Result
         assert_eq!(exec.code, 1, "{exec:?}");
         says(&exec.stderr, &["config.yaml:3"]);
         let state = bench.gated.call(&bench.world, ["state", "runs"])?.ok("state")?;
-        assert_eq!(parsed(&coaming_integration::Output { stdout: state.stdout.replace('\n', " "), ..state })["status"], "running");
+        assert_eq!(
+            parsed(&coaming_integration::Output {
+                stdout: state.stdout.replace('\n', " "),
+                ..state
+            })["status"],
+            "running"
+        );
         bench.gated.call(&bench.world, ["kill", "runs", "KILL"])?.ok("kill")?;
         bench.gated.call(&bench.world, ["delete", "--force", "runs"])?.ok("delete")?;
         assert_eq!(bench.records()?, "", "{runtime}");

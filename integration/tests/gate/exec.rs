@@ -41,7 +41,8 @@ fn a_process_document(bench: &Bench, stock: &Bundle<'_>, gated: &Bundle<'_>) -> 
     let effective = status["capabilities"]["effective"].to_string();
     says(&effective, &["CAP_SYS_ADMIN"]);
     assert_eq!(status["noNewPrivs"], 0, "{status}");
-    for attempt in [&["probe", "mount"][..], &["probe", "create", "/etc/new"], &["probe", "keyctl"]] {
+    for attempt in [&["probe", "mount"][..], &["probe", "create", "/etc/new"], &["probe", "keyctl"]]
+    {
         let process = greedy(attempt);
         assert_eq!(outcome(&bench.stock.exec_process(stock, &process)?), "allowed", "{attempt:?}");
         assert_eq!(outcome(&bench.gated.exec_process(gated, &process)?), "denied", "{attempt:?}");
@@ -72,7 +73,8 @@ fn capabilities_and_privileges_by_flags(
     let held = parsed(&bench.gated.exec(gated, &cap, &status)?);
     no_capability_but(&held, &GIVEN);
     assert_eq!(held["seccomp"], 2, "{held}");
-    let written = bench.gated.exec(gated, &["--cap=CAP_SYS_ADMIN"], &["probe", "create", "/etc/new"])?;
+    let written =
+        bench.gated.exec(gated, &["--cap=CAP_SYS_ADMIN"], &["probe", "create", "/etc/new"])?;
     assert_eq!(outcome(&written), "denied");
 
     // crun's flag has no value, and without it crun sets nothing; the wrapper's grammar takes both.
@@ -92,9 +94,16 @@ fn capabilities_and_privileges_by_flags(
 
 fn harmless_flags(bench: &Bench, gated: &Bundle<'_>) -> Result<(), Error> {
     let flags = ["--cwd", "/tmp", "--env", "WORD=two words", "-e", "LAST=1", "--user", "1000:100"];
-    let output =
-        bench.gated.exec(gated, &flags, &["sh", "-c", "pwd; echo $WORD$LAST; id -u; id -g; exit 9"])?;
-    assert_eq!((output.code, output.stdout.as_str()), (9, "/tmp\ntwo words1\n1000\n100\n"), "{output:?}");
+    let output = bench.gated.exec(
+        gated,
+        &flags,
+        &["sh", "-c", "pwd; echo $WORD$LAST; id -u; id -g; exit 9"],
+    )?;
+    assert_eq!(
+        (output.code, output.stdout.as_str()),
+        (9, "/tmp\ntwo words1\n1000\n100\n"),
+        "{output:?}"
+    );
 
     let wrapper = bench.runtime.wrapper_path();
     let passed = with_shell(
@@ -125,7 +134,8 @@ fn harmless_flags(bench: &Bench, gated: &Bundle<'_>) -> Result<(), Error> {
 
 /// No security module is active here, so that the runtimes' own answers are all there is to compare.
 fn labels(bench: &Bench, stock: &Bundle<'_>, gated: &Bundle<'_>) -> Result<(), Error> {
-    for flags in [["--apparmor", "absent"], ["--process-label", "system_u:system_r:container_t:s0"]] {
+    for flags in [["--apparmor", "absent"], ["--process-label", "system_u:system_r:container_t:s0"]]
+    {
         let wide = bench.stock.exec(stock, &flags, &["probe", "ids"])?;
         let held = bench.gated.exec(gated, &flags, &["probe", "ids"])?;
         assert_eq!(wide.code, held.code, "{} {flags:?}: {wide:?} {held:?}", bench.runtime);
@@ -138,7 +148,8 @@ fn cgroups_and_pause(bench: &Bench, stock: &Bundle<'_>, gated: &Bundle<'_>) -> R
         let make = "mkdir -p /sys/fs/cgroup/memory/default/ID/sub /sys/fs/cgroup/default/ID/sub 2>/dev/null; true";
         bench.shell(&make.replace("ID", bundle.id()))?;
     }
-    let flags: &[&str] = if bench.is_runc() { &["--cgroup", "memory:sub"] } else { &["--cgroup", "sub"] };
+    let flags: &[&str] =
+        if bench.is_runc() { &["--cgroup", "memory:sub"] } else { &["--cgroup", "sub"] };
     let wide = bench.stock.exec(stock, flags, &["grep", "memory", "/proc/self/cgroup"])?;
     let held = bench.gated.exec(gated, flags, &["grep", "memory", "/proc/self/cgroup"])?;
     assert_eq!(wide.code, held.code, "{}: {wide:?} {held:?}", bench.runtime);
@@ -158,8 +169,8 @@ fn cgroups_and_pause(bench: &Bench, stock: &Bundle<'_>, gated: &Bundle<'_>) -> R
 /// A container that must not be root's: an exec as root is refused, in either form.
 fn users(bench: &Bench) -> Result<(), Error> {
     policy(&bench.world, "users", "user: {runAsNonRoot: true}")?;
-    let [stock, gated] =
-        bench.sleepers("user", |spec| spec["process"]["user"] = json!({"uid": 1000, "gid": 1000}))?;
+    let [stock, gated] = bench
+        .sleepers("user", |spec| spec["process"]["user"] = json!({"uid": 1000, "gid": 1000}))?;
     let root = ["--user", "0:0"];
     assert_eq!(bench.stock.exec(&stock, &root, &["id", "-u"])?.stdout, "0\n");
     for refused in [
@@ -169,7 +180,12 @@ fn users(bench: &Bench) -> Result<(), Error> {
         assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{refused:?}");
         says(
             &refused.stderr,
-            &["exec into", "gated-user", "policy users (/etc/coaming/policy.d/users.yaml:5", "process.user.uid"],
+            &[
+                "exec into",
+                "gated-user",
+                "policy users (/etc/coaming/policy.d/users.yaml:5",
+                "process.user.uid",
+            ],
         );
     }
     // As the container runs: crun before 1.17 would have taken root here.
@@ -193,9 +209,8 @@ fn an_exec_through_containerd_is_held_to_the_floor() -> Result<(), Error> {
         ctr.start(&run("stock"))?.ok("stock")?;
         ctr.start(&run("gated").runtime(runtime.wrapper_path()))?.ok("gated")?;
         // `--cap-add` of a task's exec is not there in every version; the user and directory are.
-        let flags = |id: &str| {
-            Exec::new(id, ["probe", "status"]).flag("--user=0:0").flag("--cwd=/tmp")
-        };
+        let flags =
+            |id: &str| Exec::new(id, ["probe", "status"]).flag("--user=0:0").flag("--cwd=/tmp");
         let wide = parsed(&ctr.exec(&flags("stock"))?);
         says(wide["capabilities"]["bounding"].to_string(), &["CAP_NET_RAW"]);
         let held = parsed(&ctr.exec(&flags("gated"))?);

@@ -57,7 +57,11 @@ fn what_the_runtime_might_read_otherwise_is_refused_and_nothing_changed() -> Res
         is_refused(&bench, &bundle, &["config.json", "not a JSON object"])?;
         text("")?;
         is_refused(&bench, &bundle, &["config.json", "EOF"])?;
-        text(&good.replacen('{', &format!("{{\"annotations\":{{\"a\":{}{}}},", "[".repeat(100_000), "]".repeat(100_000)), 1))?;
+        text(&good.replacen(
+            '{',
+            &format!("{{\"annotations\":{{\"a\":{}{}}},", "[".repeat(100_000), "]".repeat(100_000)),
+            1,
+        ))?;
         is_refused(&bench, &bundle, &["config.json", "recursion limit"])?;
         text(&format!("{good}{}", " ".repeat(100 << 20)))?;
         is_refused(&bench, &bundle, &["config.json is larger than", "4 MiB"])?;
@@ -68,7 +72,10 @@ fn what_the_runtime_might_read_otherwise_is_refused_and_nothing_changed() -> Res
             (format!("rm {at}"), &["opening", "config.json", "No such file"][..]),
             (format!("mkdir {at}"), &["config.json is not a regular file"]),
             (format!("rmdir {at}; mkfifo {at}"), &["config.json is not a regular file"]),
-            (format!("rm {at}; echo '{{}}' >{path}/real; ln -s real {at}"), &["opening", "config.json"]),
+            (
+                format!("rm {at}; echo '{{}}' >{path}/real; ln -s real {at}"),
+                &["opening", "config.json"],
+            ),
             (format!("rm {at}; ln {path}/real {at}"), &["config.json has 2 hard links"]),
             (format!("rm {path}/real; chmod 666 {at}"), &["config.json", "0666"]),
             (format!("chmod 644 {at}; chown 1000 {at}"), &["config.json", "uid 1000"]),
@@ -93,9 +100,12 @@ fn the_place_of_the_launcher_is_taken() -> Result<(), Error> {
     }
     let [(_, runtime), ..] = PAIRS;
     let bench = Bench::new(runtime, "node")?;
-    for (number, at) in ["/dev/.coaming", "/dev/./.coaming/init", "/etc/../dev//.coaming"].iter().enumerate() {
+    for (number, at) in
+        ["/dev/.coaming", "/dev/./.coaming/init", "/etc/../dev//.coaming"].iter().enumerate()
+    {
         let bundle = bench.bundle(&format!("place-{number}"), &["probe", "ids"], |spec| {
-            let mount = json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": []});
+            let mount =
+                json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": []});
             spec["mounts"].as_array_mut().unwrap().push(mount);
         })?;
         is_refused(&bench, &bundle, &["mounts", "/dev/.coaming, the launcher's place"])?;
@@ -126,13 +136,24 @@ fn what_is_not_changed_is_kept() -> Result<(), Error> {
         let after = bench.world.read(bundle.path().join("config.json"))?;
         let (before, after): (Value, Value) =
             (serde_json::from_str(&before).unwrap(), serde_json::from_str(&after).unwrap());
-        for place in ["/x-vendor", "/linux/x-vendor", "/process/x-vendor", "/annotations", "/root", "/process/env", "/mounts"] {
+        assert!(after.pointer("/linux/seccomp").is_some(), "it was not rewritten at all");
+        for place in [
+            "/x-vendor",
+            "/linux/x-vendor",
+            "/process/x-vendor",
+            "/annotations",
+            "/root",
+            "/process/env",
+            "/mounts",
+        ] {
             // As text: the order of keys and the spelling of numbers too.
-            let [before, after] = [&before, &after].map(|spec| spec.pointer(place).map(Value::to_string));
+            let [before, after] =
+                [&before, &after].map(|spec| spec.pointer(place).map(Value::to_string));
             assert_eq!(before, after, "{place}");
             assert!(before.is_some(), "{place}");
         }
-        let owner = bench.shell("cd /run/bundles/kept; stat -c %a:%u:%g config.json; ls -A")?.stdout;
+        let owner =
+            bench.shell("cd /run/bundles/kept; stat -c %a:%u:%g config.json; ls -A")?.stdout;
         assert_eq!(owner, "644:0:0\nconfig.json\nrootfs\n", "{runtime}");
     }
     Ok(())
@@ -153,7 +174,11 @@ fn a_bundle_that_was_run_before() -> Result<(), Error> {
             assert_eq!(status["seccomp"], 2, "{runtime}");
         }
         let text = bench.world.read(bundle.path().join("config.json"))?;
-        assert_eq!(text.matches("coaming-hook\"").count(), 2, "one hook: its path and its argv[0]: {text}");
+        assert_eq!(
+            text.matches("coaming-hook\"").count(),
+            2,
+            "one hook: its path and its argv[0]: {text}"
+        );
 
         policy(&bench.world, "landlock", "landlock: {write: [/tmp, /dev]}")?;
         let bundle = bench.bundle("again", &["probe", "create", "/etc/new"], |_| {})?;

@@ -35,7 +35,8 @@ fn in_namespace(name: &str, namespace: &str, handler: &str) -> Pod {
 }
 
 #[test]
-fn a_pod_that_asks_for_everything_gets_the_floor_or_is_refused_with_the_reason() -> Result<(), Error> {
+fn a_pod_that_asks_for_everything_gets_the_floor_or_is_refused_with_the_reason() -> Result<(), Error>
+{
     if !can_run()? {
         return Ok(());
     }
@@ -100,7 +101,10 @@ fn is_refused_where_policy_says_so(node: &Node) -> Result<(), Error> {
     );
     let one = cri.run_pod(&in_namespace("one", "one", "coaming"))?;
     let text = refusal(cri.launch(&one, &everything("main")));
-    says(&text, &["policy by-name (/etc/coaming/policy.d/by-name.yaml:7, spec.privileged) refuses"]);
+    says(
+        &text,
+        &["policy by-name (/etc/coaming/policy.d/by-name.yaml:7, spec.privileged) refuses"],
+    );
     assert!(!text.contains("spec.seccomp"), "{text}");
     // What asks for no more is as free as ever, and gets the default profile where it asks for none.
     let modest = ContainerSpec {
@@ -116,7 +120,10 @@ fn host_namespaces_are_refused(node: &Node) -> Result<(), Error> {
     let cri = node.cri()?;
     let network = Pod { host_network: true, ..Pod::new("net", "coaming") };
     let text = refusal(cri.run_pod(&network));
-    says(&text, &["policy baseline (built-in:", "spec.hostNamespaces) refuses linux.namespaces", "network"]);
+    says(
+        &text,
+        &["policy baseline (built-in:", "spec.hostNamespaces) refuses linux.namespaces", "network"],
+    );
     let pid = Pod { host_pid: true, ..Pod::new("pid", "coaming") };
     says(refusal(cri.run_pod(&pid)), &["spec.hostNamespaces", "pid"]);
     let ipc = Pod { host_ipc: true, ..Pod::new("ipc", "coaming") };

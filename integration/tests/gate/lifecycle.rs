@@ -31,7 +31,9 @@ fn nothing_is_left_of_a_container_that_is_gone() -> Result<(), Error> {
         assert_eq!(bench.records()?, "", "{runtime}: after run");
 
         let bundle = bench.bundle("absent", &["/bin/absent"], |_| {})?;
-        let failed = bench.gated.call(&bench.world, ["create", "--bundle", "/run/bundles/absent", "absent"])?;
+        let failed = bench
+            .gated
+            .call(&bench.world, ["create", "--bundle", "/run/bundles/absent", "absent"])?;
         assert_ne!(failed.code, 0, "{failed:?}");
         bench.gated.delete(&bundle)?;
         assert_eq!(bench.records()?, "", "{runtime}: after a create that failed");
@@ -59,7 +61,12 @@ fn a_runtime_that_is_killed(bench: &Bench) -> Result<(), Error> {
     // Where the runtime had nothing but a folder left, it runs no poststop hook: the next delete of any container, or
     // the next create, clears away what it left.
     let _ = bench.gated.call(&bench.world, ["delete", "--force", "another"])?;
-    assert_eq!(bench.records()?, "", "{}: after a runtime that was killed: {killed:?}", bench.runtime);
+    assert_eq!(
+        bench.records()?,
+        "",
+        "{}: after a runtime that was killed: {killed:?}",
+        bench.runtime
+    );
     Ok(())
 }
 
@@ -86,7 +93,14 @@ fn an_id_that_is_taken_is_refused_and_its_record_untouched() -> Result<(), Error
         assert!(bench.gated.exec(&first, &[], &["true"])?.success());
         // Under another state folder of the runtime's it is another container.
         let wrapper = runtime.wrapper_path();
-        let elsewhere = [wrapper.to_str().unwrap(), "--root", "/run/elsewhere", "run", "--bundle", "/run/bundles/other"];
+        let elsewhere = [
+            wrapper.to_str().unwrap(),
+            "--root",
+            "/run/elsewhere",
+            "run",
+            "--bundle",
+            "/run/bundles/other",
+        ];
         bench.shell("sed -i 's/\"sleep\",\"1000\"/\"true\"/; s#/default/other#/default/other2#' /run/bundles/other/config.json")?;
         let ran = in_cgroups(&bench.world, [&elsewhere[..], &["same"]].concat())?;
         assert_eq!(ran.code, 0, "{ran:?}");

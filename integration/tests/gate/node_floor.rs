@@ -46,7 +46,10 @@ fn a_privileged_agent_works_and_is_denied_what_no_container_needs() -> Result<()
         clean(&node)?;
         cri.remove(&held)?;
         // The sandbox is a container of its own.
-        assert_eq!(records(node.world())?.lines().filter(|line| line.ends_with("record.json")).count(), 1);
+        assert_eq!(
+            records(node.world())?.lines().filter(|line| line.ends_with("record.json")).count(),
+            1
+        );
     }
     Ok(())
 }

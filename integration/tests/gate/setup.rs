@@ -105,7 +105,8 @@ impl Bench {
 
     /// The record of the only container that coaming knows.
     pub(crate) fn record(&self) -> Result<Value, Error> {
-        let text = self.shell("cat /run/coaming/containers/*/record.json")?.ok("cat record")?.stdout;
+        let text =
+            self.shell("cat /run/coaming/containers/*/record.json")?.ok("cat record")?.stdout;
         Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
     }
 }
@@ -144,8 +145,7 @@ pub(crate) fn says(text: impl AsRef<str>, parts: &[&str]) {
     }
 }
 
-pub(crate) const SETS: [&str; 5] =
-    ["bounding", "effective", "permitted", "inheritable", "ambient"];
+pub(crate) const SETS: [&str; 5] = ["bounding", "effective", "permitted", "inheritable", "ambient"];
 
 /// Every capability set of a status, which may hold none but these.
 #[track_caller]

@@ -14,7 +14,8 @@ fn restore_and_unknown_verbs_are_refused_and_the_log_says_why() -> Result<(), Er
     for runtime in [runc, crun] {
         let bench = Bench::new(runtime, "node")?;
         let call = |args: &[&str]| bench.gated.call(&bench.world, args);
-        let restore = ["restore", "--image-path", "/run/image", "--bundle", "/run/bundles/x", "brought-back"];
+        let restore =
+            ["restore", "--image-path", "/run/image", "--bundle", "/run/bundles/x", "brought-back"];
         let why = "coaming refused to restore container brought-back";
         for format in ["json", "text"] {
             let log = format!("/run/log.{format}");
@@ -27,7 +28,10 @@ fn restore_and_unknown_verbs_are_refused_and_the_log_says_why() -> Result<(), Er
         let line: Value = serde_json::from_str(logged.lines().last().unwrap_or_default()).unwrap();
         assert_eq!(line["level"], "error");
         says(line["msg"].as_str().unwrap_or_default(), &[why]);
-        says(bench.world.read("/run/log.text")?, &["time=\"", "level=error msg=\"coaming refused to restore"]);
+        says(
+            bench.world.read("/run/log.text")?,
+            &["time=\"", "level=error msg=\"coaming refused to restore"],
+        );
 
         for verb in ["checkpont", "init", "mounts", "update-all"] {
             let refused = call(&[verb, "x"])?;
@@ -53,12 +57,24 @@ fn limits_are_updated_within_the_ceiling_and_no_further() -> Result<(), Error> {
         policy(&bench.world, "ceiling", "resources: {memoryLimit: 67108864, pidsLimit: 50}")?;
         let bundle = bench.bundle("limited", &["sleep", "1000"], |_| {})?;
         bench.gated.start(&bundle)?.ok("run")?;
-        assert_eq!(memory(&bench, &bundle)?, "67108864", "no limit was asked, the ceiling is given");
+        assert_eq!(
+            memory(&bench, &bundle)?,
+            "67108864",
+            "no limit was asked, the ceiling is given"
+        );
         let update = |args: &[&str]| {
             bench.gated.call(&bench.world, [&["update"], args, &["limited"]].concat())
         };
-        bench.world.write("/run/more.json", json!({"memory": {"limit": 134_217_728}}).to_string(), 0o644)?;
-        bench.world.write("/run/less.json", json!({"memory": {"limit": 50_331_648}}).to_string(), 0o644)?;
+        bench.world.write(
+            "/run/more.json",
+            json!({"memory": {"limit": 134_217_728}}).to_string(),
+            0o644,
+        )?;
+        bench.world.write(
+            "/run/less.json",
+            json!({"memory": {"limit": 50_331_648}}).to_string(),
+            0o644,
+        )?;
         let wide: [&[&str]; 5] = [
             &["--memory", "134217728"],
             &["--memory", "-1"],
@@ -71,7 +87,11 @@ fn limits_are_updated_within_the_ceiling_and_no_further() -> Result<(), Error> {
             assert_eq!(refused.code, 1, "{args:?}: {refused:?}");
             says(
                 &refused.stderr,
-                &["coaming refused to update container limited", "policy ceiling (/etc/coaming/policy.d/ceiling.yaml:5", "at most"],
+                &[
+                    "coaming refused to update container limited",
+                    "policy ceiling (/etc/coaming/policy.d/ceiling.yaml:5",
+                    "at most",
+                ],
             );
         }
         assert_eq!(memory(&bench, &bundle)?, "67108864");
@@ -81,11 +101,20 @@ fn limits_are_updated_within_the_ceiling_and_no_further() -> Result<(), Error> {
         assert_eq!(memory(&bench, &bundle)?, "50331648", "{runtime}");
 
         let piped = |file: &str| {
-            with_shell(&bench.world, &format!("exec <{file}"), &runtime.wrapper_path(), ["update", "-r", "-", "limited"])
+            with_shell(
+                &bench.world,
+                &format!("exec <{file}"),
+                &runtime.wrapper_path(),
+                ["update", "-r", "-", "limited"],
+            )
         };
         let refused = piped("/run/more.json")?;
         says(&refused.stderr, &["refused to update", "134217728"]);
-        bench.world.write("/run/less.json", json!({"memory": {"limit": 41_943_040}}).to_string(), 0o644)?;
+        bench.world.write(
+            "/run/less.json",
+            json!({"memory": {"limit": 41_943_040}}).to_string(),
+            0o644,
+        )?;
         piped("/run/less.json")?.ok("update -r -")?;
         assert_eq!(memory(&bench, &bundle)?, "41943040", "{runtime}");
     }
@@ -109,7 +138,8 @@ fn other_verbs_pass() -> Result<(), Error> {
         let bundle = bench.bundle("passes", &["sleep", "1000"], |_| {})?;
         // Its first process keeps what it is given open.
         let create = ["create", "--bundle", "/run/bundles/passes", "passes"];
-        with_shell(&bench.world, "exec >/run/passes.log 2>&1", &runtime.wrapper_path(), create)?.ok("create")?;
+        with_shell(&bench.world, "exec >/run/passes.log 2>&1", &runtime.wrapper_path(), create)?
+            .ok("create")?;
         bench.gated.call(&bench.world, ["start", "passes"])?.ok("start")?;
         let lines: [&[&str]; 8] = [
             &["features"],
@@ -126,13 +156,24 @@ fn other_verbs_pass() -> Result<(), Error> {
                 [&bench.stock, &bench.gated].map(|binary| binary.call(&bench.world, line));
             let (wide, held) = (wide?, held?);
             let without_time = |text: &str| -> Vec<String> {
-                text.split("\"time\"").map(|part| part.split_once('Z').map_or(part, |(_, rest)| rest).to_owned()).collect()
+                text.split("\"time\"")
+                    .map(|part| part.split_once('Z').map_or(part, |(_, rest)| rest).to_owned())
+                    .collect()
             };
-            assert_eq!((wide.code, &wide.stdout), (held.code, &held.stdout), "{runtime} {line:?} {held:?}");
-            assert_eq!(without_time(&wide.stderr), without_time(&held.stderr), "{runtime} {line:?}");
+            assert_eq!(
+                (wide.code, &wide.stdout),
+                (held.code, &held.stdout),
+                "{runtime} {line:?} {held:?}"
+            );
+            assert_eq!(
+                without_time(&wide.stderr),
+                without_time(&held.stderr),
+                "{runtime} {line:?}"
+            );
         }
         if bench.is_runc() {
-            let stats = bench.gated.call(&bench.world, ["events", "--stats", "passes"])?.ok("events")?;
+            let stats =
+                bench.gated.call(&bench.world, ["events", "--stats", "passes"])?.ok("events")?;
             says(&stats.stdout, &["\"type\":\"stats\"", "passes"]);
         }
         for verb in ["pause", "resume"] {
@@ -159,19 +200,32 @@ fn status_input_and_signals_are_the_runtimes_own() -> Result<(), Error> {
             if landlock {
                 policy(&bench.world, "landlock", "landlock: {write: [/tmp, /dev]}")?;
             }
-            let bundle = bench.bundle(&format!("codes-{landlock}"), &["sh", "-c", "cat; echo err >&2; exit 37"], |_| {})?;
+            let bundle = bench.bundle(
+                &format!("codes-{landlock}"),
+                &["sh", "-c", "cat; echo err >&2; exit 37"],
+                |_| {},
+            )?;
             let output = bench.gated.run(&bundle, b"piped\nthrough")?;
             assert_eq!(
                 (output.code, output.stdout.as_str(), output.stderr.as_str()),
                 (37, "piped\nthrough", "err\n"),
                 "{runtime}"
             );
-            let bundle = bench.bundle(&format!("killed-{landlock}"), &["sh", "-c", "kill -9 $$"], |_| {})?;
+            let bundle =
+                bench.bundle(&format!("killed-{landlock}"), &["sh", "-c", "kill -9 $$"], |_| {})?;
             let [wide, held] = [bench.stock.run(&bundle, b"")?, bench.gated.run(&bundle, b"")?];
             assert_eq!(wide.code, held.code, "{runtime}: {wide:?} {held:?}");
 
             let id = format!("signals-{landlock}");
-            bench.bundle(&id, &["sh", "-c", "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.1; done"], |_| {})?;
+            bench.bundle(
+                &id,
+                &[
+                    "sh",
+                    "-c",
+                    "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.1; done",
+                ],
+                |_| {},
+            )?;
             let script = format!(
                 "{} --root /run/bare run --bundle /run/bundles/{id} {id} >/run/{id} 2>&1 & pid=$!
                  until grep -q ready /run/{id}; do kill -0 $pid || break; sleep 0.1; done
@@ -180,7 +234,11 @@ fn status_input_and_signals_are_the_runtimes_own() -> Result<(), Error> {
             );
             let output = in_cgroups(&bench.world, ["sh", "-c", &script])?;
             let name = if bench.is_runc() { "runc" } else { "crun" };
-            assert_eq!(output.stdout, format!("{name}\n5\nready\ncaught\n"), "{runtime}: {output:?}");
+            assert_eq!(
+                output.stdout,
+                format!("{name}\n5\nready\ncaught\n"),
+                "{runtime}: {output:?}"
+            );
         }
     }
     Ok(())

@@ -88,10 +88,21 @@ fn every_control_finds_its_rule_kept_by_the_process() -> Result<(), Error> {
         assert_eq!(found, [""; 0], "{runtime}: full");
         let found = mismatches(&floor, &seen(&bench, &stock)?);
         for control in [
-            "capabilities", "hostNamespaces", "maskedPaths", "noNewPrivileges", "privileged", "readOnlyRootFilesystem",
-            "readonlyPaths", "rlimits", "seccomp", "user",
+            "capabilities",
+            "hostNamespaces",
+            "maskedPaths",
+            "noNewPrivileges",
+            "privileged",
+            "readOnlyRootFilesystem",
+            "readonlyPaths",
+            "rlimits",
+            "seccomp",
+            "user",
         ] {
-            assert!(found.iter().any(|found| found.starts_with(&format!("{control}: "))), "{runtime}: {control} is blind: {found:#?}");
+            assert!(
+                found.iter().any(|found| found.starts_with(&format!("{control}: "))),
+                "{runtime}: {control} is blind: {found:#?}"
+            );
         }
     }
     Ok(())
@@ -109,7 +120,13 @@ fn mismatches(floor: &Floor, seen: &Seen) -> Vec<String> {
             if !bound.is_empty() {
                 let found = bound.met().verify(self.0);
                 self.1.extend(found.into_iter().map(|found| {
-                    format!("{}: {} is {}, allowed {}", R::CONTROL, found.what, found.found, found.allowed)
+                    format!(
+                        "{}: {} is {}, allowed {}",
+                        R::CONTROL,
+                        found.what,
+                        found.found,
+                        found.allowed
+                    )
                 }));
             }
         }
@@ -129,10 +146,17 @@ fn seen(bench: &Bench, bundle: &Bundle<'_>) -> Result<Seen, Error> {
     seen.read_status(&world.read(process.join("status"))?);
     seen.read_mountinfo(&world.read(process.join("mountinfo"))?);
     seen.read_limits(&world.read(process.join("limits"))?);
-    let link = |process: &Path, kind: &str| std::fs::read_link(world.path(process.join("ns").join(kind))).unwrap();
+    let link = |process: &Path, kind: &str| {
+        std::fs::read_link(world.path(process.join("ns").join(kind))).unwrap()
+    };
     for (kind, name) in [
-        ("pid", "pid"), ("net", "network"), ("ipc", "ipc"), ("uts", "uts"), ("user", "user"),
-        ("cgroup", "cgroup"), ("mnt", "mount"),
+        ("pid", "pid"),
+        ("net", "network"),
+        ("ipc", "ipc"),
+        ("uts", "uts"),
+        ("user", "user"),
+        ("cgroup", "cgroup"),
+        ("mnt", "mount"),
     ] {
         if link(&process, kind) == link(Path::new("/proc/1"), kind) {
             seen.host_namespaces.push(name.to_owned());

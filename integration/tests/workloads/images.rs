@@ -6,7 +6,9 @@ use coaming_integration::{Error, Exec, Node, NodeConfig, PAIRS, Run, can_run, im
 use crate::setup::{install, parsed, policy, says};
 
 /// A node of this pair with coaming under the floor `baseline`, and Landlock besides for the namespace `confined`.
-pub(crate) fn node(pair: (coaming_integration::Containerd, coaming_integration::Runtime)) -> Result<&'static Node, Error> {
+pub(crate) fn node(
+    pair: (coaming_integration::Containerd, coaming_integration::Runtime),
+) -> Result<&'static Node, Error> {
     static INSTALLED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
     let (containerd, runtime) = pair;
     let node = shared(NodeConfig::new(containerd, runtime))?;
@@ -44,7 +46,8 @@ fn containers_that_end(node: &Node) -> Result<(), Error> {
     let cri = node.cri()?;
     let pod = cri.run_pod(&Pod::new("ends", "coaming"))?;
     let run = |spec: ContainerSpec| cri.run(&pod, &spec);
-    let shell = |name: &str, script: &str| ContainerSpec::new(name, images::PROBE, ["sh", "-c", script]);
+    let shell =
+        |name: &str, script: &str| ContainerSpec::new(name, images::PROBE, ["sh", "-c", script]);
 
     let script = "set -e; for i in 1 2 3; do echo $i | sed s/^/line/; done >/tmp/x; sort -r /tmp/x; \
                   mkdir /var/tmp/d; chown 1000:1000 /var/tmp/d; chmod 4755 /tmp/x; \
@@ -59,7 +62,10 @@ fn containers_that_end(node: &Node) -> Result<(), Error> {
         run_as_user: Some(1000),
         run_as_group: Some(1000),
         supplemental_groups: vec![7],
-        ..shell("user", "id -u; id -g; touch /tmp/mine && ls -ln /tmp/mine | cut -c1-40 | grep -c 1000; touch /etc/x || echo no")
+        ..shell(
+            "user",
+            "id -u; id -g; touch /tmp/mine && ls -ln /tmp/mine | cut -c1-40 | grep -c 1000; touch /etc/x || echo no",
+        )
     };
     let output = run(user)?;
     assert_eq!((output.code, output.stdout.as_str()), (0, "1000\n1000\n1\nno\n"), "{output:?}");
@@ -79,7 +85,11 @@ fn containers_that_end(node: &Node) -> Result<(), Error> {
         ..ContainerSpec::new("bare", images::DISTROLESS, [""; 0])
     };
     let status = parsed(&run(bare)?);
-    assert_eq!((&status["argv0"], &status["exe"]), (&"/probe".into(), &"/probe".into()), "{status}");
+    assert_eq!(
+        (&status["argv0"], &status["exe"]),
+        (&"/probe".into(), &"/probe".into()),
+        "{status}"
+    );
 
     // A set-user-ID program still gains where nobody asks for noNewPrivileges, as under the Pod Security "baseline".
     let setuid = ContainerSpec::new("setuid", images::SETUID, ["/bin/probe-setuid", "ids"]);
@@ -91,12 +101,16 @@ fn containers_that_end(node: &Node) -> Result<(), Error> {
 fn a_server_on_a_low_port(node: &Node) -> Result<(), Error> {
     let cri = node.cri()?;
     let pod = cri.run_pod(&Pod::new("server", "coaming"))?;
-    let id = cri.launch(&pod, &ContainerSpec::new("server", images::PROBE, ["probe", "serve", "80"]))?;
+    let id =
+        cri.launch(&pod, &ContainerSpec::new("server", images::PROBE, ["probe", "serve", "80"]))?;
     while !cri.logs(&id)?.stdout.contains("listening 80") {
         assert_eq!(cri.status(&id)?.state, coaming_integration::cri::State::Running);
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let address = cri.exec_sync(&id, ["sh", "-c", "ip -4 -o address show eth0 | tr -s ' ' | cut -d' ' -f4 | cut -d/ -f1"])?;
+    let address = cri.exec_sync(
+        &id,
+        ["sh", "-c", "ip -4 -o address show eth0 | tr -s ' ' | cut -d' ' -f4 | cut -d/ -f1"],
+    )?;
     let echo = node.world().run([
         "bash",
         "-c",
@@ -110,11 +124,19 @@ fn interactive_containers(node: &Node) -> Result<(), Error> {
     let cri = node.cri()?;
     let pod = cri.run_pod(&Pod::new("interactive", "coaming"))?;
     let echo = "while read line; do echo got $line; done";
-    let spec = ContainerSpec { stdin: true, ..ContainerSpec::new("echo", images::PROBE, ["sh", "-c", echo]) };
+    let spec = ContainerSpec {
+        stdin: true,
+        ..ContainerSpec::new("echo", images::PROBE, ["sh", "-c", echo])
+    };
     let id = cri.launch(&pod, &spec)?;
     let attached = cri.attach(&id, b"hello\n", false, "got hello\n")?;
     says(&attached.stdout, &["got hello\n"]);
-    let executed = cri.exec(&id, ["sh", "-c", "read line; echo $line; echo err >&2; exit 9"], b"typed\n", false)?;
+    let executed = cri.exec(
+        &id,
+        ["sh", "-c", "read line; echo $line; echo err >&2; exit 9"],
+        b"typed\n",
+        false,
+    )?;
     assert_eq!(
         (executed.code, executed.stdout.as_str(), executed.stderr.as_str()),
         (9, "typed\n", "err\n")
@@ -126,7 +148,11 @@ fn interactive_containers(node: &Node) -> Result<(), Error> {
     let spec = ContainerSpec {
         stdin: true,
         tty: true,
-        ..ContainerSpec::new("terminal", images::PROBE, ["sh", "-c", "test -t 0 && tty; read line; echo got $line"])
+        ..ContainerSpec::new(
+            "terminal",
+            images::PROBE,
+            ["sh", "-c", "test -t 0 && tty; read line; echo got $line"],
+        )
     };
     let id = cri.launch(&pod, &spec)?;
     let attached = cri.attach(&id, b"hello\n", true, "got hello\r\n")?;
@@ -141,13 +167,16 @@ fn through_ctr(node: &Node) -> Result<(), Error> {
     let run = |id: &str| Run::new(images::PROBE, id).runtime(&wrapper);
     let piped = ctr.run(&run("piped").args(["head", "-n1"]).stdin("through\n"))?;
     assert_eq!((piped.code, piped.stdout.as_str()), (0, "through\n"), "{piped:?}");
-    let tty = ctr.run(&run("tty").args(["sh", "-c", "test -t 0 && echo a terminal; exit 6"]).tty())?;
+    let tty =
+        ctr.run(&run("tty").args(["sh", "-c", "test -t 0 && echo a terminal; exit 6"]).tty())?;
     assert_eq!(tty.code, 6, "{tty:?}");
     says(&tty.stdout, &["a terminal\r"]);
     let code = ctr.run(&run("code").args(["sh", "-c", "echo out; echo err >&2; exit 7"]))?;
     assert_eq!((code.code, code.stdout.as_str(), code.stderr.as_str()), (7, "out\n", "err\n"));
     ctr.start(&run("long").args(["sleep", "1000"]))?.ok("start")?;
-    let executed = ctr.exec(&Exec::new("long", ["sh", "-c", "id -u; cat; exit 3"]).flag("--user=1000").stdin("in"))?;
+    let executed = ctr.exec(
+        &Exec::new("long", ["sh", "-c", "id -u; cat; exit 3"]).flag("--user=1000").stdin("in"),
+    )?;
     assert_eq!((executed.code, executed.stdout.as_str()), (3, "1000\nin"), "{executed:?}");
     ctr.remove("long")
 }

@@ -25,17 +25,21 @@ fn pods_are_what_they_are_without_coaming() -> Result<(), Error> {
 fn containers_share_their_sandbox(node: &Node) -> Result<(), Error> {
     let cri = node.cri()?;
     let pod = cri.run_pod(&Pod::new("shares", "coaming"))?;
-    let server = cri.launch(&pod, &ContainerSpec::new("server", images::PROBE, ["probe", "serve", "8080"]))?;
+    let server =
+        cri.launch(&pod, &ContainerSpec::new("server", images::PROBE, ["probe", "serve", "8080"]))?;
     while !cri.logs(&server)?.stdout.contains("listening") {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let client = "hostname; echo over loopback | nc 127.0.0.1 8080 | head -n1";
-    let output = cri.run(&pod, &ContainerSpec::new("client", images::PROBE, ["sh", "-c", client]))?;
+    let output =
+        cri.run(&pod, &ContainerSpec::new("client", images::PROBE, ["sh", "-c", client]))?;
     assert_eq!(output.stdout, "shares\nover loopback\n", "{output:?}");
     let other = cri.launch(&pod, &ContainerSpec::new("other", images::PROBE, ["sleep", "1000"]))?;
     let [first, second] = [&server, &other].map(|id| cri.exec_sync(id, ["probe", "status"]));
     let (first, second) = (parsed(&first?), parsed(&second?));
-    for (kind, shared) in [("net", true), ("ipc", true), ("uts", true), ("pid", false), ("mnt", false)] {
+    for (kind, shared) in
+        [("net", true), ("ipc", true), ("uts", true), ("pid", false), ("mnt", false)]
+    {
         let same = first["namespaces"][kind] == second["namespaces"][kind];
         assert_eq!(same, shared, "{kind}: {first} {second}");
     }
@@ -79,7 +83,10 @@ fn a_user_namespace(node: &Node) -> Result<(), Error> {
 /// As a liveness probe does.
 fn many_execs_leave_nothing(node: &Node, namespace: &str) -> Result<(), Error> {
     let cri = node.cri()?;
-    let pod = Pod { namespace: namespace.to_owned(), ..Pod::new(&format!("execs-{namespace}"), "coaming") };
+    let pod = Pod {
+        namespace: namespace.to_owned(),
+        ..Pod::new(&format!("execs-{namespace}"), "coaming")
+    };
     let pod = cri.run_pod(&pod)?;
     let id = cri.launch(&pod, &ContainerSpec::new("main", images::PROBE, ["probe", "pause"]))?;
     let exec = || cri.exec_sync(&id, ["test", "-e", "/bin/probe"]);

@@ -22,17 +22,28 @@ fn a_program_finds_what_it_finds_without_coaming() -> Result<(), Error> {
                 policy(&bench.world, "landlock", LANDLOCK)?;
             }
             // argv[0] differs from the file: found by PATH, and by its own path.
-            for (name, args) in [("path", ["probe", "status"]), ("absolute", ["/bin/probe", "status"])] {
+            for (name, args) in
+                [("path", ["probe", "status"]), ("absolute", ["/bin/probe", "status"])]
+            {
                 let [wide, held] = both(&bench, &format!("{name}-{number}"), &args, |spec| {
                     let process = &mut spec["process"];
                     process["cwd"] = json!("/var/tmp");
                     process["env"] = json!(["PATH=/nowhere:/bin", "A=1", "EMPTY=", "coaming=no"]);
-                    process["user"] = json!({"uid": 1000, "gid": 1000, "umask": 63, "additionalGids": [7]});
+                    process["user"] =
+                        json!({"uid": 1000, "gid": 1000, "umask": 63, "additionalGids": [7]});
                     process["oomScoreAdj"] = json!(500);
                 })?;
-                assert_eq!(comparable(&wide, landlock), comparable(&held, landlock), "{runtime} {landlock}");
+                assert_eq!(
+                    comparable(&wide, landlock),
+                    comparable(&held, landlock),
+                    "{runtime} {landlock}"
+                );
                 assert_eq!(held["argv0"], args[0]);
-                assert_eq!(held["init"], json!(args), "/proc/1 is the program's, not the launcher's");
+                assert_eq!(
+                    held["init"],
+                    json!(args),
+                    "/proc/1 is the program's, not the launcher's"
+                );
             }
             an_exec_finds_the_same(&bench, number)?;
         }
@@ -40,7 +51,12 @@ fn a_program_finds_what_it_finds_without_coaming() -> Result<(), Error> {
     Ok(())
 }
 
-fn both(bench: &Bench, id: &str, args: &[&str], change: impl Fn(&mut Value)) -> Result<[Value; 2], Error> {
+fn both(
+    bench: &Bench,
+    id: &str,
+    args: &[&str],
+    change: impl Fn(&mut Value),
+) -> Result<[Value; 2], Error> {
     let run = |binary: &coaming_integration::BareRuntime| -> Result<Value, Error> {
         // The same id, one after the other: the cgroup's path has it.
         let bundle = bench.bundle(id, args, &change)?;
@@ -63,11 +79,13 @@ fn comparable(status: &Value, landlock: bool) -> Value {
         fields.remove("coamingMounts");
     }
     // Signals 32 and above: the first of them are a C library's own, and crun ignores 33 of glibc's.
-    let ignored = u64::from_str_radix(fields["signalsIgnored"].as_str().unwrap_or_default(), 16).unwrap();
+    let ignored =
+        u64::from_str_radix(fields["signalsIgnored"].as_str().unwrap_or_default(), 16).unwrap();
     fields["signalsIgnored"] = json!(ignored & 0x7fff_ffff);
     // An anonymous pipe's number.
     for (_, target) in fields["fds"].as_object_mut().unwrap() {
-        let kind = target.as_str().unwrap_or_default().split('[').next().unwrap_or_default().to_owned();
+        let kind =
+            target.as_str().unwrap_or_default().split('[').next().unwrap_or_default().to_owned();
         *target = json!(kind);
     }
     status
@@ -81,7 +99,9 @@ fn an_exec_finds_the_same(bench: &Bench, number: usize) -> Result<(), Error> {
     });
     let wide = parsed(&bench.stock.exec_process(&stock, &process)?);
     let held = parsed(&bench.gated.exec_process(&gated, &process)?);
-    let named = |status: &Value| comparable(status, true).to_string().replace("stock-", "").replace("gated-", "");
+    let named = |status: &Value| {
+        comparable(status, true).to_string().replace("stock-", "").replace("gated-", "")
+    };
     assert_eq!(named(&wide), named(&held), "{}", bench.runtime);
     Ok(())
 }
@@ -99,26 +119,39 @@ fn a_program_that_cannot_be_started_is_told_at_create() -> Result<(), Error> {
             if landlock {
                 policy(&bench.world, "landlock", LANDLOCK)?;
             }
-            for (name, args) in [("absent", "/bin/absent"), ("lost", "not-in-path"), ("data", "/etc/passwd"), ("folder", "/etc")] {
+            for (name, args) in [
+                ("absent", "/bin/absent"),
+                ("lost", "not-in-path"),
+                ("data", "/etc/passwd"),
+                ("folder", "/etc"),
+            ] {
                 let bundle = bench.bundle(&format!("{name}-{landlock}"), &[args], |_| {})?;
                 let [wide, held] = [bench.stock.run(&bundle, b"")?, bench.gated.run(&bundle, b"")?];
                 eprintln!("{runtime} {landlock} {name}: {wide:?}\n    {held:?}");
                 assert_ne!(held.code, 0);
-                assert_eq!((wide.code, wide.stdout.as_str()), (held.code, held.stdout.as_str()), "{runtime}");
+                assert_eq!(
+                    (wide.code, wide.stdout.as_str()),
+                    (held.code, held.stdout.as_str()),
+                    "{runtime}"
+                );
                 if !landlock {
                     // The runtime's own words; crun's have a time before them.
                     assert_eq!(without_time(&wide), without_time(&held), "{runtime}");
                 } else if bench.is_runc() {
                     says(&held.stderr, &["hook", args]);
                 } else {
-                    // crun says nothing of what a createContainer hook wrote, but lets it write to its own stderr.
+                    // crun throws away what a createContainer hook writes, and says only that it failed.
                     says(&held.stderr, &["coaming-hook"]);
                 }
                 let _ = bench.gated.delete(&bundle);
             }
             codes_of_execs(&bench, landlock)?;
         }
-        assert_eq!(bench.records()?.matches("record.json").count(), 2, "of the two that execs went to: {runtime}");
+        assert_eq!(
+            bench.records()?.matches("record.json").count(),
+            2,
+            "of the two that execs went to: {runtime}"
+        );
     }
     Ok(())
 }
@@ -129,9 +162,12 @@ fn without_time(output: &Output) -> String {
 
 /// The launcher runs what the exec names, and so tells of a failure as a shell does: 127 not found, 126 not executable.
 fn codes_of_execs(bench: &Bench, landlock: bool) -> Result<(), Error> {
-    let bundle: Bundle<'_> = bench.bundle(&format!("codes-{landlock}"), &["sleep", "1000"], |_| {})?;
+    let bundle: Bundle<'_> =
+        bench.bundle(&format!("codes-{landlock}"), &["sleep", "1000"], |_| {})?;
     bench.gated.start(&bundle)?.ok("run")?;
-    for (args, code) in [("/bin/absent", 127), ("not-in-path", 127), ("/etc/passwd", 126), ("/etc", 126)] {
+    for (args, code) in
+        [("/bin/absent", 127), ("not-in-path", 127), ("/etc/passwd", 126), ("/etc", 126)]
+    {
         let output = bench.gated.exec(&bundle, &[], &[args])?;
         eprintln!("{} {landlock} {args}: {output:?}", bench.runtime);
         if landlock {
@@ -141,7 +177,11 @@ fn codes_of_execs(bench: &Bench, landlock: bool) -> Result<(), Error> {
             assert_ne!(output.code, 0, "{args}: {output:?}");
         }
     }
-    let shell = bench.gated.exec(&bundle, &[], &["sh", "-c", "/bin/absent; echo $?; /etc/passwd; echo $?"])?;
+    let shell = bench.gated.exec(
+        &bundle,
+        &[],
+        &["sh", "-c", "/bin/absent; echo $?; /etc/passwd; echo $?"],
+    )?;
     assert_eq!(shell.stdout, "127\n126\n");
     Ok(())
 }
@@ -156,13 +196,16 @@ fn a_missing_program_is_told_through_cri() -> Result<(), Error> {
         let node = node(pair)?;
         let cri = node.cri()?;
         for namespace in ["default", "confined"] {
-            let pod = Pod { namespace: namespace.to_owned(), ..Pod::new(&format!("program-{namespace}"), "coaming") };
+            let pod = Pod {
+                namespace: namespace.to_owned(),
+                ..Pod::new(&format!("program-{namespace}"), "coaming")
+            };
             let pod = cri.run_pod(&pod)?;
             let spec = ContainerSpec::new("main", images::DISTROLESS, ["/bin/absent"]);
             let text = crate::setup::refusal(cri.launch(&pod, &spec));
             eprintln!("{} {} {namespace}: {text}", pair.0, pair.1);
             if namespace == "confined" && matches!(pair.1, Runtime::Crun(_)) {
-                // The hook's words are on crun's stderr, which the shim drops where there is a log.
+                // crun throws away what a createContainer hook writes, and says only that it failed.
                 says(&text, &["coaming-hook", "exit code: 1"]);
             } else {
                 says(&text, &["/bin/absent"]);

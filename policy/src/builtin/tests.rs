@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 fn verdict(which: BuiltIn, spec: &Value) -> Verdict {
     let facts = Facts::of("c", spec);
     let node = Node { landlock_abi: 7, kernel: (6, 18), ..Node::default() };
-    let request =
-        Request { door: Door::Create, spec, facts: &facts, node: &node, bounding: None };
+    let request = Request { door: Door::Create, spec, facts: &facts, node: &node, bounding: None };
     decide(&request, &floor(which).unwrap())
 }
 
@@ -50,7 +49,9 @@ fn baseline_admits_an_ordinary_container_and_confines_it() {
     let change = admission.changes.iter().find(|change| change.control == "capabilities").unwrap();
     assert_eq!(change.policies[0].policy, "baseline");
     // What was enforced asks for nothing more.
-    let Verdict::Admit(again) = verdict(BuiltIn::Baseline, &admission.spec) else { panic!("refused") };
+    let Verdict::Admit(again) = verdict(BuiltIn::Baseline, &admission.spec) else {
+        panic!("refused")
+    };
     assert_eq!(again.changes, []);
     assert_eq!(again.spec, admission.spec);
 }
@@ -63,7 +64,8 @@ fn baseline_refuses_the_hosts_namespaces_and_paths_in_the_open() {
         "source": "/", "options": ["rbind"]}));
     let Verdict::Refuse(refusal) = verdict(BuiltIn::Baseline, &spec) else { panic!("admitted") };
     let text = refusal.to_string();
-    for word in ["policy baseline (built-in:", "spec.hostNamespaces", "spec.mounts", "pid", "/host"] {
+    for word in ["policy baseline (built-in:", "spec.hostNamespaces", "spec.mounts", "pid", "/host"]
+    {
         assert!(text.contains(word), "{word} is not in: {text}");
     }
 }

@@ -57,11 +57,7 @@ impl<T: Ord + Clone + Display> AllowLists<T> {
                 false => list.iter().map(T::to_string).collect::<Vec<_>>().join(", "),
             })
             .collect();
-        if lists.is_empty() {
-            "any".to_owned()
-        } else {
-            lists.join("; and of these: ")
-        }
+        if lists.is_empty() { "any".to_owned() } else { lists.join("; and of these: ") }
     }
 }
 

@@ -31,9 +31,7 @@ pub struct Annotations {
 
 impl Annotations {
     fn denies(&self, key: &str) -> Option<&Glob> {
-        self.deny
-            .iter()
-            .find(|glob| glob.matches_ignoring_case(key))
+        self.deny.iter().find(|glob| glob.matches_ignoring_case(key))
     }
 }
 
@@ -46,18 +44,14 @@ impl Rule for Annotations {
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Annotations {
-            deny: &self.deny | &other.deny,
-        }
+        Annotations { deny: &self.deny | &other.deny }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
         let (denied, kept): (Vec<_>, Vec<_>) =
             view::entries(asked.spec, FIELD).partition(|(key, _)| self.denies(key).is_some());
-        let kept: Map<String, Value> = kept
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.clone()))
-            .collect();
+        let kept: Map<String, Value> =
+            kept.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
         let remedy = vec![Edit::Set(FIELD.to_owned(), kept.into())];
         denied
             .into_iter()
@@ -88,9 +82,7 @@ mod tests {
     use serde_json::json;
 
     fn deny(globs: &[&str]) -> Annotations {
-        Annotations {
-            deny: globs.iter().map(|glob| glob.parse().unwrap()).collect(),
-        }
+        Annotations { deny: globs.iter().map(|glob| glob.parse().unwrap()).collect() }
     }
 
     #[test]
@@ -103,30 +95,19 @@ mod tests {
 
     #[test]
     fn a_value_that_is_no_text_is_judged_by_its_key() {
-        assert!(!is_within(
-            &deny(&["run.*"]),
-            &json!({"annotations": {"run.x": {"y": 1}}})
-        ));
+        assert!(!is_within(&deny(&["run.*"]), &json!({"annotations": {"run.x": {"y": 1}}})));
         assert!(is_within(&deny(&["run.*"]), &json!({"annotations": null})));
     }
 
     #[test]
     fn keeps_the_laws() {
         let globs = ["run.oci.*", "*.handler", "org.criu.*", "*"].map(|glob| glob.parse().unwrap());
-        let rules = subsequence(globs.to_vec(), 0..3).prop_map(|deny: Vec<Glob>| Annotations {
-            deny: deny.into_iter().collect(),
-        });
-        let keys = [
-            "run.oci.handler",
-            "krun.handler",
-            "org.criu.config",
-            "io.kubernetes.pod",
-        ];
+        let rules = subsequence(globs.to_vec(), 0..3)
+            .prop_map(|deny: Vec<Glob>| Annotations { deny: deny.into_iter().collect() });
+        let keys = ["run.oci.handler", "krun.handler", "org.criu.config", "io.kubernetes.pod"];
         let specs = subsequence(keys.to_vec(), 0..=4).prop_map(|keys| {
-            let entries: Map<String, Value> = keys
-                .into_iter()
-                .map(|key| (key.to_owned(), json!("v")))
-                .collect();
+            let entries: Map<String, Value> =
+                keys.into_iter().map(|key| (key.to_owned(), json!("v"))).collect();
             json!({"annotations": entries})
         });
         hold(rules, specs);

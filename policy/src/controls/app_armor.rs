@@ -46,10 +46,7 @@ impl From<AppArmorDocument> for AppArmor {
     fn from(AppArmorDocument { default, allow }: AppArmorDocument) -> Self {
         let mut allow = allow.unwrap_or_else(|| "*".parse().into_iter().collect());
         allow.extend(default.as_deref().and_then(|name| name.parse().ok()));
-        AppArmor {
-            defaults: default.into_iter().collect(),
-            allow: AllowLists::of(allow),
-        }
+        AppArmor { defaults: default.into_iter().collect(), allow: AllowLists::of(allow) }
     }
 }
 
@@ -67,10 +64,7 @@ impl Rule for AppArmor {
     const SCOPE: Scope = Scope::Process;
 
     fn top() -> Self {
-        AppArmor {
-            defaults: BTreeSet::new(),
-            allow: AllowLists::all(),
-        }
+        AppArmor { defaults: BTreeSet::new(), allow: AllowLists::all() }
     }
 
     fn meet(&self, other: &Self) -> Self {
@@ -88,10 +82,7 @@ impl Rule for AppArmor {
         }
         let active = node.lsms.join(", ");
         let lost = format!("AppArmor is not active in the node's kernel (active: {active})");
-        Support::Partial {
-            rule: Self::top(),
-            lost,
-        }
+        Support::Partial { rule: Self::top(), lost }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
@@ -110,11 +101,7 @@ impl Rule for AppArmor {
     fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
         // attr/current reads `name (mode)`, or `unconfined` alone. Only in mode enforce does a profile
         // confine.
-        let label = seen
-            .label
-            .as_deref()
-            .unwrap_or(UNCONFINED)
-            .trim_end_matches(['\n', '\0']);
+        let label = seen.label.as_deref().unwrap_or(UNCONFINED).trim_end_matches(['\n', '\0']);
         let profile = match label.strip_suffix(" (enforce)") {
             Some(profile) => profile,
             None => UNCONFINED,
@@ -139,11 +126,7 @@ mod tests {
 
     fn rule(default: Option<&str>, allow: Option<&[&str]>) -> AppArmor {
         let allow = allow.map(|globs| globs.iter().map(|glob| glob.parse().unwrap()).collect());
-        AppArmorDocument {
-            default: default.map(str::to_owned),
-            allow,
-        }
-        .into()
+        AppArmorDocument { default: default.map(str::to_owned), allow }.into()
     }
 
     fn asking(profile: Value) -> Value {
@@ -162,18 +145,9 @@ mod tests {
 
     #[test]
     fn unconfined_must_be_listed_by_name() {
-        assert!(!is_within(
-            &rule(None, Some(&["*"])),
-            &asking(json!("unconfined"))
-        ));
-        assert!(is_within(
-            &rule(None, Some(&["unconfined"])),
-            &asking(json!(null))
-        ));
-        assert!(!is_within(
-            &rule(None, Some(&["cri-*"])),
-            &asking(json!("other"))
-        ));
+        assert!(!is_within(&rule(None, Some(&["*"])), &asking(json!("unconfined"))));
+        assert!(is_within(&rule(None, Some(&["unconfined"])), &asking(json!(null))));
+        assert!(!is_within(&rule(None, Some(&["cri-*"])), &asking(json!("other"))));
     }
 
     #[test]
@@ -183,27 +157,16 @@ mod tests {
         let documents = (defaults, proptest::option::of(globs))
             .prop_map(|(default, allow)| rule(default, allow.as_deref()));
         let rules = prop_oneof![1 => Just(AppArmor::top()), 5 => documents];
-        let asked = [
-            json!(null),
-            json!("unconfined"),
-            json!("cri-a"),
-            json!("b"),
-            json!("c"),
-        ];
+        let asked = [json!(null), json!("unconfined"), json!("cri-a"), json!("b"), json!("c")];
         hold(rules, select(asked.to_vec()).prop_map(asking));
         touches_only(&rule(Some("x"), None), &["process.apparmorProfile"]);
     }
 
     #[test]
     fn needs_the_module() {
-        let mut node = Node {
-            lsms: vec!["capability".into(), "landlock".into()],
-            ..Node::default()
-        };
-        assert!(matches!(
-            rule(None, None).support(&node),
-            Support::Partial { .. }
-        ));
+        let mut node =
+            Node { lsms: vec!["capability".into(), "landlock".into()], ..Node::default() };
+        assert!(matches!(rule(None, None).support(&node), Support::Partial { .. }));
         assert_eq!(AppArmor::top().support(&node), Support::Full);
         node.lsms.push("apparmor".into());
         assert_eq!(rule(None, None).support(&node), Support::Full);
@@ -211,10 +174,7 @@ mod tests {
 
     #[test]
     fn verify_wants_a_profile_that_enforces() {
-        let seen = |label: &str| Seen {
-            label: Some(label.to_owned()),
-            ..Seen::default()
-        };
+        let seen = |label: &str| Seen { label: Some(label.to_owned()), ..Seen::default() };
         let rule = rule(Some("coaming"), Some(&[]));
         assert!(rule.verify(&seen("coaming (enforce)\n")).is_empty());
         for label in ["coaming (complain)", "other (enforce)", "unconfined", ""] {

@@ -74,9 +74,7 @@ impl Rule for Capabilities {
                 let kept: Vec<&str> = held
                     .iter()
                     .copied()
-                    .filter(|name| {
-                        name.parse().is_ok_and(|capability| allow.contains(&capability))
-                    })
+                    .filter(|name| name.parse().is_ok_and(|capability| allow.contains(&capability)))
                     .collect();
                 (kept.len() < held.len()).then(|| Finding {
                     asked: json!(held),
@@ -176,7 +174,11 @@ impl<'de> Deserialize<'de> for Capability {
         let name = String::deserialize(deserializer)?;
         name.parse().map_err(|()| {
             let known: Vec<String> = Capability::all().map(|known| known.to_string()).collect();
-            de::Error::custom(suggest::unknown("capability", &name, known.iter().map(String::as_str)))
+            de::Error::custom(suggest::unknown(
+                "capability",
+                &name,
+                known.iter().map(String::as_str),
+            ))
         })
     }
 }
@@ -219,14 +221,15 @@ mod tests {
             .prop_map(|allow| Capabilities { allow: allow.map(BTreeSet::from_iter) });
         let names = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_BPF", "CAP_FUTURE"];
         let set = || subsequence(names.to_vec(), 0..5);
-        let specs = (select(vec![true, false]), set(), set(), set()).prop_map(|(object, a, b, c)| {
-            let mut spec = json!({"process": {}});
-            if object {
-                spec["process"]["capabilities"] = json!({"bounding": a, "effective": b,
+        let specs =
+            (select(vec![true, false]), set(), set(), set()).prop_map(|(object, a, b, c)| {
+                let mut spec = json!({"process": {}});
+                if object {
+                    spec["process"]["capabilities"] = json!({"bounding": a, "effective": b,
                     "permitted": b, "ambient": c});
-            }
-            spec
-        });
+                }
+                spec
+            });
         hold(rules, specs);
     }
 
@@ -240,7 +243,8 @@ mod tests {
 
     #[test]
     fn verify_names_the_set_that_is_too_wide() {
-        let seen = Seen { cap_bounding: 1 << 21 | 1 << 5, cap_effective: 1 << 5, ..Seen::default() };
+        let seen =
+            Seen { cap_bounding: 1 << 21 | 1 << 5, cap_effective: 1 << 5, ..Seen::default() };
         let found = allow(&["KILL"]).verify(&seen);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].what, "CapBnd");

@@ -56,9 +56,7 @@ impl Access {
     /// Reads letters; `None` where another stands among them, or none at all.
     pub(super) fn parse(letters: &str) -> Option<Access> {
         let bit = |letter| Self::LETTERS.iter().find(|(known, _)| *known == letter);
-        let mask = letters
-            .chars()
-            .try_fold(0, |mask, letter| Some(mask | bit(letter)?.1))?;
+        let mask = letters.chars().try_fold(0, |mask, letter| Some(mask | bit(letter)?.1))?;
         (mask != 0).then_some(Access(mask))
     }
 
@@ -70,12 +68,7 @@ impl Access {
 impl Device {
     /// A character device with all access.
     pub(super) const fn character(major: u32, minor: Option<u32>) -> Device {
-        Device {
-            kind: DeviceType::C,
-            major: Some(major),
-            minor,
-            access: Access::ALL,
-        }
+        Device { kind: DeviceType::C, major: Some(major), minor, access: Access::ALL }
     }
 
     /// Whether this entry allows all that `asked` asks for.
@@ -89,11 +82,7 @@ impl Device {
 
     /// Whether this entry names the device of a node, whatever it lets be done with it.
     pub(super) fn names(&self, node: &Device) -> bool {
-        Device {
-            access: Access::ALL,
-            ..self.clone()
-        }
-        .covers(node)
+        Device { access: Access::ALL, ..self.clone() }.covers(node)
     }
 }
 
@@ -122,9 +111,7 @@ impl<'de> Deserialize<'de> for Access {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let letters = String::deserialize(deserializer)?;
         Access::parse(&letters).ok_or_else(|| {
-            de::Error::custom(format!(
-                "access {letters:?} is not made of the letters r, w and m"
-            ))
+            de::Error::custom(format!("access {letters:?} is not made of the letters r, w and m"))
         })
     }
 }
@@ -139,13 +126,7 @@ impl fmt::Display for Device {
         };
         let number =
             |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
-        write!(
-            formatter,
-            "{kind} {}:{} {}",
-            number(self.major),
-            number(self.minor),
-            self.access
-        )
+        write!(formatter, "{kind} {}:{} {}", number(self.major), number(self.minor), self.access)
     }
 }
 

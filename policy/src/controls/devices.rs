@@ -41,20 +41,12 @@ pub struct Devices {
 }
 
 /// What every container has: the runtimes add it, whatever the spec says. Their entry for
-/// /dev/net/tun (10:200) is not among these, so that a policy says who may ask for it by name.
+/// /dev/net/tun (10:200) is not among these, so that a policy says who may ask for it by name. Several
+/// versions of runc and crun open it in the device cgroup whatever the spec says; where a container
+/// must not reach it, take `MKNOD` from its capabilities too.
 const DEFAULTS: [Device; 11] = [
-    Device {
-        kind: DeviceType::C,
-        major: None,
-        minor: None,
-        access: Access::CREATE,
-    },
-    Device {
-        kind: DeviceType::B,
-        major: None,
-        minor: None,
-        access: Access::CREATE,
-    },
+    Device { kind: DeviceType::C, major: None, minor: None, access: Access::CREATE },
+    Device { kind: DeviceType::B, major: None, minor: None, access: Access::CREATE },
     Device::character(1, Some(3)),
     Device::character(1, Some(5)),
     Device::character(1, Some(7)),
@@ -68,9 +60,7 @@ const DEFAULTS: [Device; 11] = [
 
 impl From<DevicesDocument> for Devices {
     fn from(document: DevicesDocument) -> Self {
-        Devices {
-            allow: AllowLists::from_document(document.allow),
-        }
+        Devices { allow: AllowLists::from_document(document.allow) }
     }
 }
 
@@ -79,15 +69,11 @@ impl Rule for Devices {
     const SCOPE: Scope = Scope::Container;
 
     fn top() -> Self {
-        Devices {
-            allow: AllowLists::all(),
-        }
+        Devices { allow: AllowLists::all() }
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Devices {
-            allow: self.allow.meet(&other.allow),
-        }
+        Devices { allow: self.allow.meet(&other.allow) }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
@@ -109,11 +95,7 @@ impl Devices {
     /// What must change in the document of an update (`runc update --resources`), whose root is
     /// `linux.resources`. Absent means unchanged there. runc changes no devices, crun does.
     pub fn check_update(&self, resources: &Value) -> Vec<Finding> {
-        if self.allow.is_all() {
-            Vec::new()
-        } else {
-            self.rules_beyond(resources, "devices", true)
-        }
+        if self.allow.is_all() { Vec::new() } else { self.rules_beyond(resources, "devices", true) }
     }
 
     fn nodes_beyond(&self, spec: &Value) -> Vec<Finding> {
@@ -145,11 +127,8 @@ impl Devices {
         if rules.is_empty() && absent_is_unchanged {
             return Vec::new();
         }
-        let mut kept: Vec<Value> = rules
-            .iter()
-            .filter(|rule| self.allows_rule(rule))
-            .cloned()
-            .collect();
+        let mut kept: Vec<Value> =
+            rules.iter().filter(|rule| self.allows_rule(rule)).cloned().collect();
         let closes = kept.first().is_some_and(settles_all);
         if !closes {
             kept.insert(0, deny_all());
@@ -223,20 +202,10 @@ fn is_for_all_types(rule: &Value) -> bool {
 fn rule_asked(rule: &Value) -> Option<Device> {
     let access = view::text(rule, "access").and_then(Access::parse)?;
     if is_for_all_types(rule) {
-        return Some(Device {
-            kind: DeviceType::A,
-            major: None,
-            minor: None,
-            access,
-        });
+        return Some(Device { kind: DeviceType::A, major: None, minor: None, access });
     }
     let kind = kind(rule)?;
-    Some(Device {
-        kind,
-        major: number(rule, "major")?,
-        minor: number(rule, "minor")?,
-        access,
-    })
+    Some(Device { kind, major: number(rule, "major")?, minor: number(rule, "minor")?, access })
 }
 
 /// What a device node asks for.
@@ -244,12 +213,7 @@ fn node_asked(node: &Value) -> Option<Device> {
     let kind = kind(node)?;
     if kind == DeviceType::P {
         // A FIFO has no numbers.
-        return Some(Device {
-            kind,
-            major: None,
-            minor: None,
-            access: Access::ALL,
-        });
+        return Some(Device { kind, major: None, minor: None, access: Access::ALL });
     }
     // Absent is 0 here for both runtimes, unlike in the cgroup's rules.
     let number = |field| match view::at(node, field) {
@@ -257,12 +221,7 @@ fn node_asked(node: &Value) -> Option<Device> {
         Some(value) => value.as_u64().and_then(|number| u32::try_from(number).ok()),
     };
     let (major, minor) = (number("major")?, number("minor")?);
-    Some(Device {
-        kind,
-        major: Some(major),
-        minor: Some(minor),
-        access: Access::ALL,
-    })
+    Some(Device { kind, major: Some(major), minor: Some(minor), access: Access::ALL })
 }
 
 /// A number of a cgroup rule; `Some(None)` is any. Negative is any too (runc devices.Wildcard).
@@ -294,9 +253,7 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn allow(devices: &Value) -> Devices {
-        serde_json::from_value::<DevicesDocument>(json!({"allow": devices}))
-            .unwrap()
-            .into()
+        serde_json::from_value::<DevicesDocument>(json!({"allow": devices})).unwrap().into()
     }
 
     fn cgroup(rules: &Value) -> Value {
@@ -315,10 +272,7 @@ mod tests {
             {"path": "/dev/what", "type": "c", "major": -1, "minor": 3},
             {"path": "/run/fifo", "type": "p"},
         ], "resources": {"devices": [{"access": "rwm"}]}}});
-        assert_eq!(
-            enforced(&rule, &spec)["linux"]["devices"],
-            json!([zero, tun])
-        );
+        assert_eq!(enforced(&rule, &spec)["linux"]["devices"], json!([zero, tun]));
     }
 
     #[test]
@@ -355,10 +309,7 @@ mod tests {
     #[test]
     fn an_update_may_not_open_devices_either() {
         let rule = allow(&json!([]));
-        assert!(
-            rule.check_update(&json!({"memory": {"limit": 1}}))
-                .is_empty()
-        );
+        assert!(rule.check_update(&json!({"memory": {"limit": 1}})).is_empty());
         let found = rule.check_update(&json!({"devices": [{"allow": true, "access": "rwm"}]}));
         assert_eq!(found[0].field, "devices[0]");
     }
@@ -382,11 +333,7 @@ mod tests {
             json!({"allow": true, "type": "c", "major": 10, "minor": 200, "access": "r"}),
             json!({"allow": true, "type": "c", "major": 5, "minor": 0, "access": "r"}),
         ];
-        let node = select(vec![
-            (json!("b"), 8, 0),
-            (json!("c"), 10, 200),
-            (json!(null), 1, 3),
-        ]);
+        let node = select(vec![(json!("b"), 8, 0), (json!("c"), 10, 200), (json!(null), 1, 3)]);
         let specs = (subsequence(cgroups.to_vec(), 0..=5).prop_shuffle(), node).prop_map(
             |(rules, (kind, major, minor))| {
                 let mut spec = cgroup(&json!(rules));
@@ -395,9 +342,6 @@ mod tests {
             },
         );
         hold(rules, specs);
-        touches_only(
-            &allow(&json!([])),
-            &["linux.devices", "linux.resources.devices"],
-        );
+        touches_only(&allow(&json!([])), &["linux.devices", "linux.resources.devices"]);
     }
 }

@@ -32,9 +32,7 @@ impl Rule for Fields {
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Fields {
-            deny: &self.deny | &other.deny,
-        }
+        Fields { deny: &self.deny | &other.deny }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
@@ -90,10 +88,7 @@ impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         Field::all().find(|field| field.0 == name).ok_or_else(|| {
-            let owner = FIELDS
-                .iter()
-                .find(|(field, _)| *field == name)
-                .map(|(_, owner)| owner);
+            let owner = FIELDS.iter().find(|(field, _)| *field == name).map(|(_, owner)| owner);
             de::Error::custom(match owner {
                 Some(Decision::Floored(control)) if *control != Fields::CONTROL => {
                     format!("{name} cannot be denied here; it is judged by the control {control}")
@@ -122,19 +117,14 @@ mod tests {
     }
 
     fn error(name: &str) -> String {
-        serde_json::from_value::<Fields>(json!({"deny": [name]}))
-            .unwrap_err()
-            .to_string()
+        serde_json::from_value::<Fields>(json!({"deny": [name]})).unwrap_err().to_string()
     }
 
     #[test]
     fn denied_fields_go() {
         let spec =
             json!({"linux": {"intelRdt": {"closID": "x"}, "personality": {"domain": "LINUX32"}}});
-        let after = enforced(
-            &deny(&["linux.intelRdt", "linux.personality.domain"]),
-            &spec,
-        );
+        let after = enforced(&deny(&["linux.intelRdt", "linux.personality.domain"]), &spec);
         assert_eq!(after, json!({"linux": {"personality": {}}}));
     }
 
@@ -149,11 +139,7 @@ mod tests {
     #[test]
     fn keeps_the_laws() {
         let names = || {
-            let names = [
-                "linux.intelRdt",
-                "linux.intelRdt.closID",
-                "process.scheduler",
-            ];
+            let names = ["linux.intelRdt", "linux.intelRdt.closID", "process.scheduler"];
             subsequence(names.to_vec(), 0..=3)
         };
         let specs = names().prop_map(|names| {

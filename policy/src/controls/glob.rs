@@ -64,9 +64,7 @@ impl FromStr for Glob {
 
 impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -93,21 +91,12 @@ mod tests {
         ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in [
-            ("a", "ab"),
-            ("a*a", "a"),
-            ("*.b", "b"),
-            ("a*b*c", "acb"),
-            ("a*", "b"),
-        ] {
+        for (pattern, text) in
+            [("a", "ab"), ("a*a", "a"), ("*.b", "b"), ("a*b*c", "acb"), ("a*", "b")]
+        {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
-        assert!(
-            "Run.OCI.*"
-                .parse::<Glob>()
-                .unwrap()
-                .matches_ignoring_case("run.oci.x")
-        );
+        assert!("Run.OCI.*".parse::<Glob>().unwrap().matches_ignoring_case("run.oci.x"));
         assert!("".parse::<Glob>().is_err());
     }
 

@@ -17,14 +17,8 @@ use crate::proc::Seen;
 use crate::spec::edit::Edit;
 use crate::spec::view;
 
-const LISTS: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
+const LISTS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// The environment of a hook that is given no other.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -71,9 +65,7 @@ fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
     if path.starts_with('/') {
         return Ok(path);
     }
-    Err(de::Error::custom(format!(
-        "the hook's path {path:?} is not absolute"
-    )))
+    Err(de::Error::custom(format!("the hook's path {path:?} is not absolute")))
 }
 
 /// A SHA-256 in lower-case hexadecimal.
@@ -87,9 +79,7 @@ impl<'de> Deserialize<'de> for Digest {
         if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             Ok(Digest(text))
         } else {
-            Err(de::Error::custom(format!(
-                "{text:?} is not a SHA-256 of 64 hexadecimal digits"
-            )))
+            Err(de::Error::custom(format!("{text:?} is not a SHA-256 of 64 hexadecimal digits")))
         }
     }
 }
@@ -106,9 +96,7 @@ impl fmt::Display for Hook {
 
 impl From<HooksDocument> for Hooks {
     fn from(document: HooksDocument) -> Self {
-        Hooks {
-            allow: AllowLists::from_document(document.allow),
-        }
+        Hooks { allow: AllowLists::from_document(document.allow) }
     }
 }
 
@@ -117,25 +105,18 @@ impl Rule for Hooks {
     const SCOPE: Scope = Scope::Container;
 
     fn top() -> Self {
-        Hooks {
-            allow: AllowLists::all(),
-        }
+        Hooks { allow: AllowLists::all() }
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Hooks {
-            allow: self.allow.meet(&other.allow),
-        }
+        Hooks { allow: self.allow.meet(&other.allow) }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
         if self.allow.is_all() {
             return Vec::new();
         }
-        LISTS
-            .iter()
-            .flat_map(|list| self.beyond(asked, &format!("hooks.{list}")))
-            .collect()
+        LISTS.iter().flat_map(|list| self.beyond(asked, &format!("hooks.{list}"))).collect()
     }
 
     fn verify(&self, _seen: &Seen) -> Vec<Mismatch> {
@@ -156,11 +137,7 @@ impl Hooks {
                 continue;
             };
             if !self.allow.allow(|entry| entry.is(path, digest)) {
-                found.push((
-                    format!("{field}[{index}]"),
-                    hook.clone(),
-                    self.allow.in_words(),
-                ));
+                found.push((format!("{field}[{index}]"), hook.clone(), self.allow.in_words()));
                 continue;
             }
             let env = self.environment(hook, path, digest);
@@ -191,16 +168,10 @@ impl Hooks {
         let allowed = |variable: &&str| {
             let name = variable.split('=').next().unwrap_or_default();
             *variable == PATH
-                || self
-                    .allow
-                    .allow(|entry| entry.is(path, digest) && entry.env.contains(name))
+                || self.allow.allow(|entry| entry.is(path, digest) && entry.env.contains(name))
         };
         let kept: Vec<&str> = view::strings(hook, "env").filter(allowed).collect();
-        if kept.is_empty() {
-            json!([PATH])
-        } else {
-            json!(kept)
-        }
+        if kept.is_empty() { json!([PATH]) } else { json!(kept) }
     }
 }
 
@@ -224,9 +195,7 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn allow(hooks: &Value) -> Hooks {
-        serde_json::from_value::<HooksDocument>(json!({"allow": hooks}))
-            .unwrap()
-            .into()
+        serde_json::from_value::<HooksDocument>(json!({"allow": hooks})).unwrap().into()
     }
 
     fn digest(digit: &str) -> String {
@@ -247,12 +216,7 @@ mod tests {
                 enforced(&rule, &hooked(list, hook))["hooks"][list].clone()
             };
             assert_eq!(after("/usr/bin/hook-a").as_array().map(Vec::len), Some(1));
-            for path in [
-                "/usr/bin/hook-b",
-                "/usr/bin/gone",
-                "/usr/bin/../bin/hook-a",
-                "",
-            ] {
+            for path in ["/usr/bin/hook-b", "/usr/bin/gone", "/usr/bin/../bin/hook-a", ""] {
                 assert_eq!(after(path), json!([]), "{path}");
             }
         }
@@ -267,18 +231,10 @@ mod tests {
             assert_eq!(after["hooks"]["startContainer"][0]["args"], json!(["x"]));
             after["hooks"]["startContainer"][0]["env"].clone()
         };
-        for env in [
-            json!(null),
-            json!([]),
-            json!("x"),
-            json!(["LD_PRELOAD=/x", "PATH=/tmp"]),
-        ] {
+        for env in [json!(null), json!([]), json!("x"), json!(["LD_PRELOAD=/x", "PATH=/tmp"])] {
             assert_eq!(after(env), json!([PATH]));
         }
-        assert_eq!(
-            after(json!(["DEBUG=1", "LD_PRELOAD=/x"])),
-            json!(["DEBUG=1"])
-        );
+        assert_eq!(after(json!(["DEBUG=1", "LD_PRELOAD=/x"])), json!(["DEBUG=1"]));
     }
 
     #[test]
@@ -286,10 +242,7 @@ mod tests {
         assert!(serde_json::from_value::<Digest>(json!(digest("F"))).is_ok());
         assert!(serde_json::from_value::<Digest>(json!("abc")).is_err());
         assert!(serde_json::from_value::<Hook>(json!({"path": "hook"})).is_err());
-        assert!(is_within(
-            &Hooks::top(),
-            &hooked("prestart", json!({"path": "/x"}))
-        ));
+        assert!(is_within(&Hooks::top(), &hooked("prestart", json!({"path": "/x"}))));
     }
 
     #[test]
@@ -302,18 +255,11 @@ mod tests {
         ];
         let rules = proptest::option::of(subsequence(entries.to_vec(), 0..=4))
             .prop_map(|entries| entries.map_or_else(Hooks::top, |entries| allow(&json!(entries))));
-        let env = select(vec![
-            json!(null),
-            json!(["A=1", "B=2"]),
-            json!([PATH]),
-            json!(["A=1"]),
-        ]);
+        let env = select(vec![json!(null), json!(["A=1", "B=2"]), json!([PATH]), json!(["A=1"])]);
         let paths = subsequence(vec!["/usr/bin/hook-a", "/usr/bin/hook-b", "/x"], 0..=3);
         let specs = (paths, env).prop_map(|(paths, env)| {
-            let hooks: Vec<Value> = paths
-                .into_iter()
-                .map(|path| json!({"path": path, "env": env}))
-                .collect();
+            let hooks: Vec<Value> =
+                paths.into_iter().map(|path| json!({"path": path, "env": env})).collect();
             json!({"hooks": {"prestart": hooks, "poststop": hooks}})
         });
         hold(rules, specs);

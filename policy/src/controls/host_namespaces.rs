@@ -92,9 +92,7 @@ impl Rule for HostNamespaces {
     }
 
     fn meet(&self, other: &Self) -> Self {
-        HostNamespaces {
-            allow: intersection(self.allow.as_ref(), other.allow.as_ref()),
-        }
+        HostNamespaces { allow: intersection(self.allow.as_ref(), other.allow.as_ref()) }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
@@ -129,10 +127,7 @@ impl Rule for HostNamespaces {
                 remedy: (namespace != Namespace::User).then(|| remedy.clone()),
             })
             .collect();
-        if self
-            .forbidden()
-            .any(|namespace| namespace == Namespace::User)
-        {
+        if self.forbidden().any(|namespace| namespace == Namespace::User) {
             findings.extend(
                 ["linux.uidMappings", "linux.gidMappings"]
                     .into_iter()
@@ -145,11 +140,7 @@ impl Rule for HostNamespaces {
 
     fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
         self.forbidden()
-            .filter(|namespace| {
-                seen.host_namespaces
-                    .iter()
-                    .any(|name| name == namespace.name())
-            })
+            .filter(|namespace| seen.host_namespaces.iter().any(|name| name == namespace.name()))
             .map(|namespace| Mismatch {
                 what: format!("{} namespace", namespace.name()),
                 found: "the host's".to_owned(),
@@ -205,16 +196,12 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn allow(list: &[Namespace]) -> HostNamespaces {
-        HostNamespaces {
-            allow: Some(list.iter().copied().collect()),
-        }
+        HostNamespaces { allow: Some(list.iter().copied().collect()) }
     }
 
     fn all_but(forbidden: Namespace) -> HostNamespaces {
-        let allow: Vec<Namespace> = Namespace::JUDGED
-            .into_iter()
-            .filter(|judged| *judged != forbidden)
-            .collect();
+        let allow: Vec<Namespace> =
+            Namespace::JUDGED.into_iter().filter(|judged| *judged != forbidden).collect();
         self::allow(&allow)
     }
 
@@ -231,11 +218,7 @@ mod tests {
     #[test]
     fn a_path_to_the_hosts_goes_and_one_to_the_pods_stays() {
         let rule = all_but(Namespace::Pid);
-        for path in [
-            json!("/proc/1/ns/pid"),
-            json!("/nobody/looked/at/it"),
-            json!(7),
-        ] {
+        for path in [json!("/proc/1/ns/pid"), json!("/nobody/looked/at/it"), json!(7)] {
             let after = enforced(&rule, &joining(path));
             assert_eq!(after["linux"]["namespaces"], json!([{"type": "pid"}]));
         }
@@ -251,17 +234,9 @@ mod tests {
             json!({"linux": {}}),
             json!({"linux": {"namespaces": [{"type": "user"}], "uidMappings": root}}),
         ] {
-            let asked = Asked {
-                spec: &spec,
-                facts: &facts,
-                node: &node,
-                bounding: None,
-            };
+            let asked = Asked { spec: &spec, facts: &facts, node: &node, bounding: None };
             let findings = all_but(Namespace::User).tighten(&asked);
-            assert!(
-                findings.len() == 1 && findings[0].remedy.is_none(),
-                "{findings:?}"
-            );
+            assert!(findings.len() == 1 && findings[0].remedy.is_none(), "{findings:?}");
         }
         let mapped = json!([{"containerID": 0, "hostID": 65536, "size": 65536}]);
         let spec = json!({"linux": {"namespaces": [{"type": "user"}], "uidMappings": mapped}});
@@ -275,22 +250,13 @@ mod tests {
 
     #[test]
     fn keeps_the_laws() {
-        let rules = proptest::option::of(subsequence(Namespace::JUDGED.to_vec(), 0..=7)).prop_map(
-            |allow| HostNamespaces {
-                allow: allow.map(BTreeSet::from_iter),
-            },
-        );
-        let paths = [
-            json!(null),
-            json!("/proc/1/ns/pid"),
-            json!("/run/netns/pod"),
-        ];
+        let rules = proptest::option::of(subsequence(Namespace::JUDGED.to_vec(), 0..=7))
+            .prop_map(|allow| HostNamespaces { allow: allow.map(BTreeSet::from_iter) });
+        let paths = [json!(null), json!("/proc/1/ns/pid"), json!("/run/netns/pod")];
         let types = subsequence(vec!["pid", "network", "user", "mount", "ipc", "uts"], 0..=6);
         let specs = (types, select(paths.to_vec())).prop_map(|(types, path)| {
-            let entries: Vec<Value> = types
-                .into_iter()
-                .map(|kind| json!({"type": kind, "path": path}))
-                .collect();
+            let entries: Vec<Value> =
+                types.into_iter().map(|kind| json!({"type": kind, "path": path})).collect();
             json!({"linux": {"namespaces": entries}})
         });
         hold(rules, specs);
@@ -299,14 +265,8 @@ mod tests {
 
     #[test]
     fn verify_names_the_type() {
-        let seen = Seen {
-            host_namespaces: vec!["pid".into(), "time".into()],
-            ..Seen::default()
-        };
+        let seen = Seen { host_namespaces: vec!["pid".into(), "time".into()], ..Seen::default() };
         let found = allow(&[]).verify(&seen);
-        assert!(
-            found.len() == 1 && found[0].what.starts_with("pid"),
-            "{found:?}"
-        );
+        assert!(found.len() == 1 && found[0].what.starts_with("pid"), "{found:?}");
     }
 }

@@ -24,18 +24,14 @@ impl HostPath {
             return false;
         }
         let mut asked = components(path);
-        components(&self.0).all(|pattern| {
-            asked
-                .next()
-                .is_some_and(|component| glob::matches(pattern, component))
-        })
+        components(&self.0)
+            .all(|pattern| asked.next().is_some_and(|component| glob::matches(pattern, component)))
     }
 }
 
 /// The components of a path, without what says nothing (`//`, `/./`, a slash at the end).
 pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/')
-        .filter(|component| !component.is_empty() && *component != ".")
+    path.split('/').filter(|component| !component.is_empty() && *component != ".")
 }
 
 impl FromStr for HostPath {
@@ -46,9 +42,7 @@ impl FromStr for HostPath {
             return Err(format!("the path {path:?} is not absolute"));
         }
         if components(path).any(|component| component == "..") {
-            return Err(format!(
-                "the path {path:?} holds .., which leads elsewhere through links"
-            ));
+            return Err(format!("the path {path:?} holds .., which leads elsewhere through links"));
         }
         let components: Vec<&str> = components(path).collect();
         Ok(HostPath(format!("/{}", components.join("/"))))
@@ -57,9 +51,7 @@ impl FromStr for HostPath {
 
 impl<'de> Deserialize<'de> for HostPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

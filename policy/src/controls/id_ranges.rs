@@ -27,10 +27,8 @@ pub struct IdRange {
 impl IdRanges {
     /// The ids of all these ranges.
     pub fn of(ranges: impl IntoIterator<Item = IdRange>) -> Self {
-        let mut ranges: Vec<IdRange> = ranges
-            .into_iter()
-            .filter(|range| range.min <= range.max)
-            .collect();
+        let mut ranges: Vec<IdRange> =
+            ranges.into_iter().filter(|range| range.min <= range.max).collect();
         ranges.sort();
         let mut merged: Vec<IdRange> = Vec::with_capacity(ranges.len());
         for range in ranges {
@@ -46,9 +44,7 @@ impl IdRanges {
 
     /// Whether an id is in one of the ranges.
     pub fn contain(&self, id: u32) -> bool {
-        self.ranges
-            .iter()
-            .any(|range| (range.min..=range.max).contains(&id))
+        self.ranges.iter().any(|range| (range.min..=range.max).contains(&id))
     }
 
     /// The ids that both have.
@@ -106,9 +102,7 @@ mod tests {
         let split = IdRanges::of([range(5, 9), range(1, 4), range(3, 3), range(20, 10)]);
         assert_eq!(split, IdRanges::of([range(1, 9)]));
         assert_eq!(
-            split
-                .meet(&IdRanges::of([range(0, 2), range(8, 30)]))
-                .to_string(),
+            split.meet(&IdRanges::of([range(0, 2), range(8, 30)])).to_string(),
             "1 to 2, 8 to 9"
         );
         assert!(IdRanges::of([range(0, u32::MAX), range(7, 7)]).contain(u32::MAX));

@@ -120,7 +120,8 @@ const SCOPE_ABI: u32 = 6;
 impl From<LandlockDocument> for Landlock {
     fn from(document: LandlockDocument) -> Self {
         let mut layer = Layer::default();
-        let lists = [(&document.read, READ), (&document.write, WRITE), (&document.execute, EXECUTE)];
+        let lists =
+            [(&document.read, READ), (&document.write, WRITE), (&document.execute, EXECUTE)];
         for (paths, rights) in lists {
             let Some(paths) = paths else { continue };
             layer.handled_fs |= rights;
@@ -258,9 +259,7 @@ fn first_argument(process: &Value) -> Option<&str> {
 }
 
 /// An absolute path without `.`, `..` or empty parts.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct AbsolutePath(pub String);
 
@@ -268,9 +267,9 @@ impl<'de> Deserialize<'de> for AbsolutePath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let path = String::deserialize(deserializer)?;
         let clean = path == "/"
-            || path.strip_prefix('/').is_some_and(|rest| {
-                rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
-            });
+            || path
+                .strip_prefix('/')
+                .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
         if !clean || path.contains('\0') || path.len() > 4095 {
             return Err(de::Error::custom(format!(
                 "{path:?} is not an absolute path in its shortest form, such as /var/lib/app"
@@ -387,9 +386,8 @@ mod tests {
     fn a_process_without_a_command_and_a_seventeenth_layer_are_refused() {
         let one = rule(json!({"read": []}));
         assert!(!is_within(&one, &json!({"process": {"args": []}})));
-        let many = (0u16..17).fold(Landlock::top(), |all, port| {
-            all.meet(&rule(json!({"bind": [port]})))
-        });
+        let many =
+            (0u16..17).fold(Landlock::top(), |all, port| all.meet(&rule(json!({"bind": [port]}))));
         assert!(!is_within(&many, &json!({"process": {"args": ["a"]}})));
     }
 

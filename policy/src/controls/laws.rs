@@ -104,7 +104,10 @@ pub(crate) fn greedy() -> Value {
 /// - a tightened request is within the rule, and tightening it again changes nothing;
 /// - a request within `a.meet(b)` is within `a` and within `b`, so adding a policy widens nothing;
 /// - a rule survives the record (serialising and reading back).
-pub(crate) fn hold<R: Rule>(rules: impl Strategy<Value = R> + Clone, specs: impl Strategy<Value = Value>) {
+pub(crate) fn hold<R: Rule>(
+    rules: impl Strategy<Value = R> + Clone,
+    specs: impl Strategy<Value = Value>,
+) {
     let inputs = (rules.clone(), rules.clone(), rules, specs);
     proptest!(ProptestConfig::with_cases(256), |((a, b, c, spec) in inputs)| {
         prop_assert_eq!(a.meet(&b), b.meet(&a));

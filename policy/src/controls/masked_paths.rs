@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn keeps_the_laws() {
         let paths = ["/proc/kcore", "/proc/keys", "/sys/firmware"].map(str::to_owned).to_vec();
-        let rules = subsequence(paths.clone(), 0..=3).prop_map(|p| MaskedPaths(p.into_iter().collect()));
+        let rules =
+            subsequence(paths.clone(), 0..=3).prop_map(|p| MaskedPaths(p.into_iter().collect()));
         let specs = subsequence(paths, 0..=3).prop_map(|p| json!({"linux": {"maskedPaths": p}}));
         hold(rules, specs);
     }

@@ -62,9 +62,8 @@ pub(super) fn is_usual(mount: &Value) -> bool {
     if !reserved && !AT_HOME_ONLY.contains(&kind) {
         return true;
     }
-    let usual = USUAL
-        .iter()
-        .any(|(usual, places)| *usual == kind && places.contains(&place.as_str()));
+    let usual =
+        USUAL.iter().any(|(usual, places)| *usual == kind && places.contains(&place.as_str()));
     usual || is_host_sysfs(mount, kind, &place)
 }
 

@@ -89,9 +89,7 @@ pub struct Mounts {
 
 /// Pseudo file systems that hold nothing of the host's, with which every container is made. Each is
 /// of the container's own namespaces, or empty.
-const OWN: [&str; 7] = [
-    "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2",
-];
+const OWN: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
 
 /// Options of overlay that name folders of the host (overlayfs.rst).
 const OVERLAY_LAYERS: [&str; 5] = ["lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir"];
@@ -136,11 +134,7 @@ impl Rule for Mounts {
             let lowered = self.lower(mount);
             if lowered != *mount {
                 let allowed = self.propagation.as_ref().map(in_words).unwrap_or_default();
-                found.push((
-                    FIELD.to_owned(),
-                    mount.clone(),
-                    format!("propagation {allowed}"),
-                ));
+                found.push((FIELD.to_owned(), mount.clone(), format!("propagation {allowed}")));
             }
             kept.push(lowered);
         }
@@ -178,10 +172,7 @@ impl Mounts {
             && !types.contains(kind)
         {
             let types: Vec<&str> = types.iter().map(String::as_str).collect();
-            return Some(format!(
-                "the usual file systems, and of others: [{}]",
-                types.join(", ")
-            ));
+            return Some(format!("the usual file systems, and of others: [{}]", types.join(", ")));
         }
         let allowed = |path: &str| self.host_paths.allow(|allowed| allowed.holds(path));
         (!sources(mount, kind).into_iter().all(allowed))
@@ -196,9 +187,8 @@ impl Mounts {
         let mut mount = mount.clone();
         if let Some(Value::Array(options)) = mount.get_mut("options") {
             for option in options {
-                if let Some(asked) = option
-                    .as_str()
-                    .and_then(|name| name.parse::<Propagation>().ok())
+                if let Some(asked) =
+                    option.as_str().and_then(|name| name.parse::<Propagation>().ok())
                     && !asked.is_allowed(allow)
                 {
                     *option = json!(asked.lowered(allow));
@@ -235,9 +225,7 @@ mod tests {
     use proptest::sample::subsequence;
 
     fn rule(document: Value) -> Mounts {
-        serde_json::from_value::<MountsDocument>(document)
-            .unwrap()
-            .into()
+        serde_json::from_value::<MountsDocument>(document).unwrap().into()
     }
 
     fn one(mount: Value) -> Value {
@@ -287,45 +275,29 @@ mod tests {
         let rule = rule(json!({"propagation": {"allow": ["rslave"]}}));
         let mount = json!({"destination": "/a", "options": ["rbind", "rshared", "ro", "shared"]});
         let after = enforced(&rule, &one(mount));
-        assert_eq!(
-            after["mounts"][0]["options"],
-            json!(["rbind", "rslave", "ro", "private"])
-        );
+        assert_eq!(after["mounts"][0]["options"], json!(["rbind", "rslave", "ro", "private"]));
     }
 
     #[test]
     fn other_file_systems_must_be_listed() {
         let rule = rule(json!({"fileSystems": {"allow": ["nfs4"]}}));
-        assert!(stays(
-            &rule,
-            json!({"destination": "/a", "type": "nfs4", "source": "h:/x"})
-        ));
-        assert!(stays(
-            &rule,
-            json!({"destination": "/a", "type": "none", "options": ["bind"]})
-        ));
-        assert!(!stays(
-            &rule,
-            json!({"destination": "/a", "type": "debugfs"})
-        ));
+        assert!(stays(&rule, json!({"destination": "/a", "type": "nfs4", "source": "h:/x"})));
+        assert!(stays(&rule, json!({"destination": "/a", "type": "none", "options": ["bind"]})));
+        assert!(!stays(&rule, json!({"destination": "/a", "type": "debugfs"})));
         assert!(!stays(&rule, json!({"destination": "/a"})));
     }
 
     #[test]
     fn keeps_the_laws() {
-        let paths = proptest::option::of(subsequence(
-            vec!["/srv", "/srv/data", "/etc", "/*/data"],
-            0..=4,
-        ));
+        let paths =
+            proptest::option::of(subsequence(vec!["/srv", "/srv/data", "/etc", "/*/data"], 0..=4));
         let ways = proptest::option::of(subsequence(vec!["rslave", "rshared", "slave"], 0..=3));
         let types = proptest::option::of(subsequence(vec!["nfs4", "debugfs"], 0..=2));
         let rules =
             (paths, ways, types, any::<bool>()).prop_map(|(paths, ways, types, protect)| {
                 let allow = |list: Option<Vec<&str>>| list.map(|list| json!({"allow": list}));
-                rule(
-                    json!({"hostPaths": allow(paths), "propagation": allow(ways),
-                "fileSystems": allow(types), "protectDestinations": protect}),
-                )
+                rule(json!({"hostPaths": allow(paths), "propagation": allow(ways),
+                "fileSystems": allow(types), "protectDestinations": protect}))
             });
         let mounts = [
             json!({"destination": "/proc", "type": "proc"}),

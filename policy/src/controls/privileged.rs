@@ -66,13 +66,8 @@ const DEFAULT_MASKED_PATHS: [&str; 11] = [
     "/sys/devices/virtual/powercap",
     "/proc/scsi",
 ];
-const DEFAULT_READONLY_PATHS: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const DEFAULT_READONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 impl Rule for Privileged {
     const CONTROL: &'static str = "privileged";
@@ -91,10 +86,8 @@ impl Rule for Privileged {
             return Vec::new();
         }
         if let Some(bounding) = asked.bounding {
-            let bounding: BTreeSet<Capability> = bounding
-                .iter()
-                .filter_map(|name| name.parse().ok())
-                .collect();
+            let bounding: BTreeSet<Capability> =
+                bounding.iter().filter_map(|name| name.parse().ok()).collect();
             return view::at(asked.spec, CAPABILITIES)
                 .and_then(|_| capabilities_beyond(asked.spec, &bounding, "the container's own"))
                 .into_iter()
@@ -103,17 +96,10 @@ impl Rule for Privileged {
         if !is_privileged(asked.spec) {
             return Vec::new();
         }
-        let defaults = DEFAULT_CAPABILITIES
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect();
+        let defaults = DEFAULT_CAPABILITIES.iter().filter_map(|name| name.parse().ok()).collect();
         let mut findings = devices_beyond(asked.spec);
         findings.extend(writable_mounts(asked.spec));
-        findings.extend(capabilities_beyond(
-            asked.spec,
-            &defaults,
-            "the default capabilities",
-        ));
+        findings.extend(capabilities_beyond(asked.spec, &defaults, "the default capabilities"));
         let masked = DEFAULT_MASKED_PATHS.map(str::to_owned).into();
         findings.extend(add_missing("linux.maskedPaths", &masked, asked.spec));
         let readonly = DEFAULT_READONLY_PATHS.map(str::to_owned).into();
@@ -140,10 +126,7 @@ impl Rule for Privileged {
 
 fn is_privileged(spec: &Value) -> bool {
     let rules = view::items(spec, RULES);
-    let last = rules
-        .iter()
-        .rev()
-        .find(|rule| allows_all(rule) || closes_all(rule));
+    let last = rules.iter().rev().find(|rule| allows_all(rule) || closes_all(rule));
     let devices = last.is_some_and(allows_all);
     let sysfs = view::items(spec, MOUNTS)
         .iter()
@@ -168,9 +151,7 @@ fn has_admin(spec: &Value) -> bool {
 
 /// Whether the options end in read-only; they apply in order (runc specconv, parseMountOptions).
 fn is_read_only(mount: &Value) -> bool {
-    view::strings(mount, "options")
-        .filter(|option| ["ro", "rw"].contains(option))
-        .last()
+    view::strings(mount, "options").filter(|option| ["ro", "rw"].contains(option)).last()
         == Some("ro")
 }
 
@@ -204,13 +185,7 @@ fn writable_mounts(spec: &Value) -> Vec<Finding> {
     };
     let sealed: Vec<Value> = mounts
         .iter()
-        .map(|mount| {
-            if is_writable(mount) {
-                read_only(mount)
-            } else {
-                mount.clone()
-            }
-        })
+        .map(|mount| if is_writable(mount) { read_only(mount) } else { mount.clone() })
         .collect();
     let remedy = vec![Edit::Set(MOUNTS.to_owned(), sealed.into())];
     mounts
@@ -242,23 +217,15 @@ fn read_only(mount: &Value) -> Value {
 /// The capabilities that are not among `most`, as one finding.
 fn capabilities_beyond(spec: &Value, most: &BTreeSet<Capability>, words: &str) -> Option<Finding> {
     let asked = view::at(spec, CAPABILITIES);
-    let mut sets: Map<String, Value> = asked
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
+    let mut sets: Map<String, Value> =
+        asked.and_then(Value::as_object).cloned().unwrap_or_default();
     for (set, _) in SETS {
         let kept: Vec<String> = match asked {
             // Everything was asked; what is given is the runtime's usual three sets.
             None if ["inheritable", "ambient"].contains(&set) => Vec::new(),
-            None => most
-                .iter()
-                .map(|capability| format!("CAP_{capability}"))
-                .collect(),
+            None => most.iter().map(|capability| format!("CAP_{capability}")).collect(),
             Some(asked) => view::strings(asked, set)
-                .filter(|name| {
-                    name.parse()
-                        .is_ok_and(|capability| most.contains(&capability))
-                })
+                .filter(|name| name.parse().is_ok_and(|capability| most.contains(&capability)))
                 .map(str::to_owned)
                 .collect(),
         };
@@ -284,9 +251,7 @@ mod tests {
 
     /// What containerd's CRI plugin writes for `privileged: true`.
     fn privileged() -> Value {
-        let all: Vec<String> = Capability::all()
-            .map(|name| format!("CAP_{name}"))
-            .collect();
+        let all: Vec<String> = Capability::all().map(|name| format!("CAP_{name}")).collect();
         json!({
             "process": {"capabilities": {"bounding": all, "effective": all, "permitted": all}},
             "mounts": [
@@ -326,16 +291,10 @@ mod tests {
         spec["linux"]["resources"]["devices"] = json!([deny_all()]);
         assert!(!is_within(&Privileged(false), &spec));
         spec["process"] = json!({});
-        assert!(
-            !is_within(&Privileged(false), &spec),
-            "no capabilities object is all of them"
-        );
+        assert!(!is_within(&Privileged(false), &spec), "no capabilities object is all of them");
         assert_eq!(
-            view::items(
-                &enforced(&Privileged(false), &spec),
-                "process.capabilities.bounding"
-            )
-            .len(),
+            view::items(&enforced(&Privileged(false), &spec), "process.capabilities.bounding")
+                .len(),
             14
         );
         spec["mounts"][0]["options"] = json!(["rw", "ro"]);
@@ -345,10 +304,7 @@ mod tests {
     #[test]
     fn the_last_rule_for_all_devices_decides() {
         let with = |rules: Value| json!({"linux": {"resources": {"devices": rules}}});
-        let (open, close) = (
-            json!({"allow": true, "type": "a", "access": "rwm"}),
-            deny_all(),
-        );
+        let (open, close) = (json!({"allow": true, "type": "a", "access": "rwm"}), deny_all());
         assert!(is_within(&Privileged(false), &with(json!([open, close]))));
         assert!(!is_within(&Privileged(false), &with(json!([close, open]))));
         let weak = json!({"allow": false, "access": "m"});
@@ -361,19 +317,11 @@ mod tests {
         let sets = json!({"bounding": ["CAP_KILL", "CAP_SYS_ADMIN"], "effective": ["CAP_KILL"]});
         let spec = json!({"process": {"capabilities": sets}});
         let bounding = ["CAP_KILL".to_owned()];
-        let asked = Asked {
-            spec: &spec,
-            facts: &facts,
-            node: &node,
-            bounding: Some(bounding.as_slice()),
-        };
+        let asked =
+            Asked { spec: &spec, facts: &facts, node: &node, bounding: Some(bounding.as_slice()) };
         let found = Privileged(false).tighten(&asked);
         let mut after = spec.clone();
-        found[0]
-            .remedy
-            .iter()
-            .flatten()
-            .for_each(|edit| edit.apply(&mut after));
+        found[0].remedy.iter().flatten().for_each(|edit| edit.apply(&mut after));
         let kept = json!({"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"]});
         assert_eq!(after["process"]["capabilities"], kept);
         assert!(Privileged(true).tighten(&asked).is_empty());
@@ -381,10 +329,7 @@ mod tests {
 
     #[test]
     fn keeps_the_laws() {
-        let rules = subsequence(
-            vec![deny_all(), json!({"allow": true, "access": "rwm"})],
-            0..=2,
-        );
+        let rules = subsequence(vec![deny_all(), json!({"allow": true, "access": "rwm"})], 0..=2);
         let sets = select(vec![
             json!(null),
             json!({"bounding": ["CAP_SYS_ADMIN", "CAP_KILL"]}),
@@ -399,23 +344,13 @@ mod tests {
             })
         });
         hold(any::<bool>().prop_map(Privileged), specs);
-        let own = [
-            RULES,
-            NODES,
-            MOUNTS,
-            CAPABILITIES,
-            "linux.maskedPaths",
-            "linux.readonlyPaths",
-        ];
+        let own = [RULES, NODES, MOUNTS, CAPABILITIES, "linux.maskedPaths", "linux.readonlyPaths"];
         touches_only(&Privileged(false), &own);
     }
 
     #[test]
     fn verify_sees_a_writable_sysfs_with_the_capability() {
-        let mut seen = Seen {
-            cap_bounding: 1 << 21,
-            ..Seen::default()
-        };
+        let mut seen = Seen { cap_bounding: 1 << 21, ..Seen::default() };
         seen.read_mountinfo("1 2 0:5 / /sys rw - sysfs sysfs rw\n");
         assert_eq!(Privileged(false).verify(&seen).len(), 1);
         assert!(Privileged(true).verify(&seen).is_empty());

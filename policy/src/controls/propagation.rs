@@ -46,11 +46,7 @@ impl Propagation {
             Rslave => &[Rslave, Rprivate],
             Private | Rprivate | Unbindable | Runbindable => return self,
         };
-        candidates
-            .iter()
-            .copied()
-            .find(|candidate| candidate.is_allowed(allow))
-            .unwrap_or(Rprivate)
+        candidates.iter().copied().find(|candidate| candidate.is_allowed(allow)).unwrap_or(Rprivate)
     }
 
     /// Whether `allow` allows it. What passes nothing needs no permission.
@@ -97,8 +93,7 @@ pub(super) fn deserialize_closed<'de, D: Deserializer<'de>>(
 pub(super) fn deserialize_maybe_closed<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BTreeSet<Propagation>>, D::Error> {
-    Option::deserialize(deserializer)
-        .map(|allow: Option<BTreeSet<Propagation>>| allow.map(closed))
+    Option::deserialize(deserializer).map(|allow: Option<BTreeSet<Propagation>>| allow.map(closed))
 }
 
 impl FromStr for Propagation {
@@ -107,19 +102,10 @@ impl FromStr for Propagation {
     fn from_str(name: &str) -> Result<Self, ()> {
         // Both runtimes take the names in lower case only (runc specconv, mountPropagationMapping;
         // crun src/libcrun/mount_flags.perf).
-        [
-            Private,
-            Rprivate,
-            Slave,
-            Rslave,
-            Shared,
-            Rshared,
-            Unbindable,
-            Runbindable,
-        ]
-        .into_iter()
-        .find(|propagation| propagation.name() == name)
-        .ok_or(())
+        [Private, Rprivate, Slave, Rslave, Shared, Rshared, Unbindable, Runbindable]
+            .into_iter()
+            .find(|propagation| propagation.name() == name)
+            .ok_or(())
     }
 }
 

@@ -66,10 +66,7 @@ mod tests {
             let after = enforced(&ReadOnlyRootFilesystem(true), &spec);
             assert_eq!(after["root"], json!({"path": "r", "readonly": true}));
         }
-        assert!(is_within(
-            &ReadOnlyRootFilesystem(true),
-            &json!({"root": {"readonly": true}})
-        ));
+        assert!(is_within(&ReadOnlyRootFilesystem(true), &json!({"root": {"readonly": true}})));
     }
 
     #[test]

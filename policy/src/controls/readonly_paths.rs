@@ -64,18 +64,13 @@ mod tests {
 
     #[test]
     fn adds_what_is_missing() {
-        let after = enforced(
-            &paths(&["/proc/sys"]),
-            &json!({"linux": {"readonlyPaths": null}}),
-        );
+        let after = enforced(&paths(&["/proc/sys"]), &json!({"linux": {"readonlyPaths": null}}));
         assert_eq!(after["linux"]["readonlyPaths"], json!(["/proc/sys"]));
     }
 
     #[test]
     fn keeps_the_laws() {
-        let all = ["/proc/sys", "/proc/irq", "/proc/bus"]
-            .map(str::to_owned)
-            .to_vec();
+        let all = ["/proc/sys", "/proc/irq", "/proc/bus"].map(str::to_owned).to_vec();
         let rules =
             subsequence(all.clone(), 0..=3).prop_map(|p| ReadonlyPaths(p.into_iter().collect()));
         let specs = subsequence(all, 0..=3).prop_map(|p| json!({"linux": {"readonlyPaths": p}}));
@@ -87,11 +82,7 @@ mod tests {
     fn verify_sees_a_path_made_writable() {
         let mut seen = Seen::default();
         seen.read_mountinfo("1 2 0:5 /sys /proc/sys ro - proc proc rw\n");
-        assert!(
-            paths(&["/proc/sys", "/proc/absent"])
-                .verify(&seen)
-                .is_empty()
-        );
+        assert!(paths(&["/proc/sys", "/proc/absent"]).verify(&seen).is_empty());
         seen.read_mountinfo("1 2 0:5 /sys /proc/sys rw - proc proc rw\n");
         assert_eq!(paths(&["/proc/sys"]).verify(&seen)[0].found, "rw");
     }

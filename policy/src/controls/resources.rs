@@ -104,19 +104,13 @@ impl Resources {
 
     fn beyond(&self, tree: &Value, absent: Absent) -> Vec<Finding> {
         let memory = lowest(self.memory_limit, self.memory_and_swap_limit);
-        let limits: Vec<Limit> = [
-            ("memory.limit", "memory.max", memory),
-            ("pids.limit", "pids.max", self.pids_limit),
-        ]
-        .into_iter()
-        .filter_map(|(field, unified, ceiling)| {
-            Some(Limit {
-                field,
-                unified,
-                ceiling: ceiling?.get(),
-            })
-        })
-        .collect();
+        let limits: Vec<Limit> =
+            [("memory.limit", "memory.max", memory), ("pids.limit", "pids.max", self.pids_limit)]
+                .into_iter()
+                .filter_map(|(field, unified, ceiling)| {
+                    Some(Limit { field, unified, ceiling: ceiling?.get() })
+                })
+                .collect();
         let mut findings: Vec<Finding> = limits
             .iter()
             .filter(|limit| !is_within(tree, limit.field, limit.ceiling, absent))
@@ -141,10 +135,7 @@ impl Resources {
     /// The swap limit counts memory too: where the memory limit comes down, it comes down by as much,
     /// or the container would be given swap that it did not ask for.
     fn swap_beside(&self, tree: &Value, ceiling: u64) -> Option<Edit> {
-        let (limit, swap) = (
-            limited(tree, "memory.limit")?,
-            limited(tree, "memory.swap")?,
-        );
+        let (limit, swap) = (limited(tree, "memory.limit")?, limited(tree, "memory.swap")?);
         let most = self.memory_and_swap_limit.map_or(u64::MAX, NonZeroU64::get);
         let swap = ceiling.saturating_add(swap.saturating_sub(limit)).min(most);
         Some(Edit::Set("memory.swap".to_owned(), json!(swap)))
@@ -158,10 +149,7 @@ impl Resources {
                 let limit = limited(tree, "memory.limit").filter(|limit| Some(*limit) <= memory);
                 return Some(limit.map_or(0, |limit| most.saturating_sub(limit)));
             }
-            limits
-                .iter()
-                .find(|limit| limit.unified == key)
-                .map(|limit| limit.ceiling)
+            limits.iter().find(|limit| limit.unified == key).map(|limit| limit.ceiling)
         };
         let mut kept = Map::new();
         let mut found = Vec::new();
@@ -206,17 +194,13 @@ fn is_within(tree: &Value, field: &str, ceiling: u64, absent: Absent) -> bool {
 
 /// The limit at a place. Zero and less are none to the runtimes; what is no number is none either.
 fn limited(tree: &Value, field: &str) -> Option<u64> {
-    view::at(tree, field)
-        .and_then(Value::as_u64)
-        .filter(|limit| *limit > 0)
+    view::at(tree, field).and_then(Value::as_u64).filter(|limit| *limit > 0)
 }
 
 /// The number that a file of cgroup v2 would be given, where it is one and nothing else.
 fn plain(value: &Value) -> Option<u64> {
     let text = value.as_str()?.trim();
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// The lower of two ceilings, either of which may be none.
@@ -248,35 +232,18 @@ mod tests {
 
     #[test]
     fn no_limit_is_more_than_any() {
-        for asked in [
-            json!(null),
-            json!(0),
-            json!(-1),
-            json!("9"),
-            json!(5e9),
-            json!(101),
-        ] {
+        for asked in [json!(null), json!(0), json!(-1), json!("9"), json!(5e9), json!(101)] {
             let after = after(rule(100, 0, 7), json!({"memory": {"limit": asked}}));
-            assert_eq!(
-                after,
-                json!({"memory": {"limit": 100}, "pids": {"limit": 7}}),
-                "{asked}"
-            );
+            assert_eq!(after, json!({"memory": {"limit": 100}, "pids": {"limit": 7}}), "{asked}");
         }
     }
 
     #[test]
     fn a_lower_limit_gives_no_swap_that_was_not_asked() {
         let memory = json!({"limit": 400, "swap": 400});
-        assert_eq!(
-            after(rule(100, 0, 0), json!({"memory": memory}))["memory"]["swap"],
-            100
-        );
+        assert_eq!(after(rule(100, 0, 0), json!({"memory": memory}))["memory"]["swap"], 100);
         let memory = json!({"limit": 400, "swap": 430});
-        assert_eq!(
-            after(rule(100, 120, 0), json!({"memory": memory}))["memory"]["swap"],
-            120
-        );
+        assert_eq!(after(rule(100, 120, 0), json!({"memory": memory}))["memory"]["swap"], 120);
     }
 
     #[test]
@@ -290,10 +257,7 @@ mod tests {
         for value in ["max", "101", "1G", "50\nmax", "+5", ""] {
             assert_eq!(asked(value), json!({"cpu.weight": "5"}), "{value}");
         }
-        assert_eq!(
-            asked("100"),
-            json!({"memory.max": "100", "cpu.weight": "5"})
-        );
+        assert_eq!(asked("100"), json!({"memory.max": "100", "cpu.weight": "5"}));
     }
 
     #[test]

@@ -124,11 +124,7 @@ impl FromStr for Limit {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        LIMITS
-            .iter()
-            .find(|(_, oci)| *oci == name)
-            .map(|(_, oci)| Limit(oci))
-            .ok_or(())
+        LIMITS.iter().find(|(_, oci)| *oci == name).map(|(_, oci)| Limit(oci)).ok_or(())
     }
 }
 
@@ -162,12 +158,7 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn ceilings(ceilings: &[(&str, u64)]) -> Rlimits {
-        Rlimits(
-            ceilings
-                .iter()
-                .map(|(name, most)| (name.parse().unwrap(), *most))
-                .collect(),
-        )
+        Rlimits(ceilings.iter().map(|(name, most)| (name.parse().unwrap(), *most)).collect())
     }
 
     #[test]
@@ -194,10 +185,7 @@ mod tests {
             let spec = json!({"process": {"rlimits": [
                 {"type": "RLIMIT_CORE", "hard": value, "soft": 0},
             ]}});
-            assert!(
-                !is_within(&ceilings(&[("RLIMIT_CORE", 5)]), &spec),
-                "{value}"
-            );
+            assert!(!is_within(&ceilings(&[("RLIMIT_CORE", 5)]), &spec), "{value}");
         }
     }
 
@@ -229,14 +217,7 @@ mod tests {
     fn verify_compares_both_limits() {
         let mut seen = Seen::default();
         seen.rlimits.insert("RLIMIT_CORE".to_owned(), (0, u64::MAX));
-        assert_eq!(
-            ceilings(&[("RLIMIT_CORE", 0)]).verify(&seen)[0].what,
-            "RLIMIT_CORE"
-        );
-        assert!(
-            ceilings(&[("RLIMIT_CORE", u64::MAX)])
-                .verify(&seen)
-                .is_empty()
-        );
+        assert_eq!(ceilings(&[("RLIMIT_CORE", 0)]).verify(&seen)[0].what, "RLIMIT_CORE");
+        assert!(ceilings(&[("RLIMIT_CORE", u64::MAX)]).verify(&seen).is_empty());
     }
 }

@@ -40,9 +40,7 @@ impl Rule for RootfsPropagation {
     }
 
     fn meet(&self, other: &Self) -> Self {
-        RootfsPropagation {
-            allow: intersection(self.allow.as_ref(), other.allow.as_ref()),
-        }
+        RootfsPropagation { allow: intersection(self.allow.as_ref(), other.allow.as_ref()) }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
@@ -83,9 +81,7 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn allow(list: &[Propagation]) -> RootfsPropagation {
-        RootfsPropagation {
-            allow: Some(closed(list.iter().copied())),
-        }
+        RootfsPropagation { allow: Some(closed(list.iter().copied())) }
     }
 
     fn after(rule: &RootfsPropagation, asked: Value) -> Value {
@@ -95,20 +91,14 @@ mod tests {
 
     #[test]
     fn what_is_shared_comes_down_to_what_is_allowed() {
-        assert_eq!(
-            after(&allow(&[Propagation::Rslave]), json!("rshared")),
-            "rslave"
-        );
+        assert_eq!(after(&allow(&[Propagation::Rslave]), json!("rshared")), "rslave");
         assert_eq!(after(&allow(&[]), json!("rshared")), "rprivate");
         assert_eq!(after(&allow(&[]), json!("private")), "private");
     }
 
     #[test]
     fn absent_is_what_runc_makes_of_it() {
-        assert!(is_within(
-            &allow(&[Propagation::Rslave]),
-            &json!({"linux": {}})
-        ));
+        assert!(is_within(&allow(&[Propagation::Rslave]), &json!({"linux": {}})));
         assert_eq!(after(&allow(&[]), Value::Null), "rprivate");
         assert_eq!(after(&allow(&[]), json!("")), "rprivate");
         assert_eq!(after(&allow(&[]), json!(7)), "rprivate");
@@ -118,16 +108,9 @@ mod tests {
     fn keeps_the_laws() {
         use Propagation::{Private, Rshared, Rslave, Shared, Slave};
         let lists = subsequence(vec![Private, Slave, Rslave, Shared, Rshared], 0..=5);
-        let rules = proptest::option::of(lists).prop_map(|allow| RootfsPropagation {
-            allow: allow.map(closed),
-        });
-        let asked = [
-            json!(null),
-            json!("rshared"),
-            json!("slave"),
-            json!("rprivate"),
-            json!("x"),
-        ];
+        let rules = proptest::option::of(lists)
+            .prop_map(|allow| RootfsPropagation { allow: allow.map(closed) });
+        let asked = [json!(null), json!("rshared"), json!("slave"), json!("rprivate"), json!("x")];
         let specs =
             select(asked.to_vec()).prop_map(|asked| json!({"linux": {"rootfsPropagation": asked}}));
         hold(rules, specs);

@@ -65,14 +65,7 @@ pub struct SeLinux {
 
 impl From<SeLinuxDocument> for SeLinux {
     fn from(document: SeLinuxDocument) -> Self {
-        let SeLinuxDocument {
-            user,
-            role,
-            types,
-            default,
-            level,
-            mount_types,
-        } = document;
+        let SeLinuxDocument { user, role, types, default, level, mount_types } = document;
         let one = |name: Option<String>| name.map(|name| BTreeSet::from([name]));
         let types = match (types, default.clone()) {
             (Some(mut types), default) => {
@@ -105,20 +98,13 @@ impl<'a> Context<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.splitn(4, ':');
         let (user, role, kind) = (parts.next()?, parts.next()?, parts.next()?);
-        Some(Context {
-            user,
-            role,
-            kind,
-            level: parts.next().unwrap_or_default(),
-        })
+        Some(Context { user, role, kind, level: parts.next().unwrap_or_default() })
     }
 }
 
 impl SeLinux {
     fn demands_a_context(&self) -> bool {
-        [&self.users, &self.roles, &self.types, &self.levels]
-            .iter()
-            .any(|set| set.is_some())
+        [&self.users, &self.roles, &self.types, &self.levels].iter().any(|set| set.is_some())
     }
 
     fn allows(&self, context: Context<'_>) -> bool {
@@ -130,10 +116,7 @@ impl SeLinux {
 
     /// The context that takes the place of one that is not allowed. What is allowed of it stays.
     fn replacement(&self, asked: Option<Context<'_>>) -> Option<String> {
-        let default = self
-            .defaults
-            .iter()
-            .find(|kind| allows(self.types.as_ref(), kind))?;
+        let default = self.defaults.iter().find(|kind| allows(self.types.as_ref(), kind))?;
         let keep = |set: &Option<BTreeSet<String>>, asked: Option<&str>, usual: &str| {
             let kept = asked.filter(|part| allows(set.as_ref(), part));
             match (kept, set) {
@@ -150,11 +133,7 @@ impl SeLinux {
             .map(|context| context.kind)
             .filter(|kind| allows(self.types.as_ref(), kind))
             .unwrap_or(default);
-        let level = if level.is_empty() {
-            level
-        } else {
-            format!(":{level}")
-        };
+        let level = if level.is_empty() { level } else { format!(":{level}") };
         Some(format!("{user}:{role}:{kind}{level}"))
     }
 
@@ -201,10 +180,7 @@ impl Rule for SeLinux {
         }
         let active = node.lsms.join(", ");
         let lost = format!("SELinux is not active in the node's kernel (active: {active})");
-        Support::Partial {
-            rule: Self::top(),
-            lost,
-        }
+        Support::Partial { rule: Self::top(), lost }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
@@ -236,11 +212,7 @@ impl Rule for SeLinux {
     }
 
     fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
-        let label = seen
-            .label
-            .as_deref()
-            .unwrap_or_default()
-            .trim_end_matches(['\n', '\0']);
+        let label = seen.label.as_deref().unwrap_or_default().trim_end_matches(['\n', '\0']);
         let within = Context::parse(label).is_some_and(|context| self.allows(context));
         if !self.demands_a_context() || within {
             return Vec::new();
@@ -261,10 +233,7 @@ fn names(set: &BTreeSet<String>) -> String {
     if set.is_empty() {
         return "none".to_owned();
     }
-    set.iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(" or ")
+    set.iter().map(String::as_str).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]
@@ -275,9 +244,7 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn rule(document: Value) -> SeLinux {
-        serde_json::from_value::<SeLinuxDocument>(document)
-            .unwrap()
-            .into()
+        serde_json::from_value::<SeLinuxDocument>(document).unwrap().into()
     }
 
     fn asking(label: &Value) -> Value {
@@ -288,16 +255,10 @@ mod tests {
     fn a_type_that_is_not_allowed_is_replaced_and_the_level_stays() {
         let rule = rule(json!({"types": ["container_t"], "default": "container_t"}));
         let after = enforced(&rule, &asking(&json!("system_u:system_r:spc_t:s0:c1,c2")));
-        assert_eq!(
-            after["process"]["selinuxLabel"],
-            "system_u:system_r:container_t:s0:c1,c2"
-        );
+        assert_eq!(after["process"]["selinuxLabel"], "system_u:system_r:container_t:s0:c1,c2");
         for label in [json!(null), json!(""), json!("spc_t"), json!(3)] {
             let after = enforced(&rule, &asking(&label));
-            assert_eq!(
-                after["process"]["selinuxLabel"],
-                "system_u:system_r:container_t:s0"
-            );
+            assert_eq!(after["process"]["selinuxLabel"], "system_u:system_r:container_t:s0");
         }
     }
 
@@ -306,12 +267,7 @@ mod tests {
         let rule = rule(json!({"types": ["container_t"]}));
         let (facts, node) = request();
         let spec = asking(&json!("system_u:system_r:spc_t:s0"));
-        let asked = Asked {
-            spec: &spec,
-            facts: &facts,
-            node: &node,
-            bounding: None,
-        };
+        let asked = Asked { spec: &spec, facts: &facts, node: &node, bounding: None };
         assert!(rule.tighten(&asked)[0].remedy.is_none());
         assert!(is_within(&rule, &asking(&json!("a:b:container_t"))));
     }
@@ -321,10 +277,7 @@ mod tests {
         let rule = rule(json!({"mountTypes": ["container_file_t"]}));
         let spec = |label: &str| json!({"linux": {"mountLabel": label}});
         assert!(is_within(&rule, &spec("")));
-        assert!(is_within(
-            &rule,
-            &spec("system_u:object_r:container_file_t:s0")
-        ));
+        assert!(is_within(&rule, &spec("system_u:object_r:container_file_t:s0")));
         assert!(!is_within(&rule, &spec("system_u:object_r:shadow_t:s0")));
     }
 
@@ -336,49 +289,25 @@ mod tests {
         let rules = (types, default, user).prop_map(|(types, default, user)| {
             rule(json!({"types": types, "default": default, "user": user}))
         });
-        let labels = [
-            "",
-            "system_u:r:container_t:s0",
-            "user_u:r:spc_t:s0:c1",
-            "x:y:init_t",
-            "x",
-        ];
-        hold(
-            rules,
-            select(labels.to_vec()).prop_map(|label| asking(&json!(label))),
-        );
-        touches_only(
-            &rule(json!({"default": "container_t"})),
-            &["process.selinuxLabel"],
-        );
+        let labels = ["", "system_u:r:container_t:s0", "user_u:r:spc_t:s0:c1", "x:y:init_t", "x"];
+        hold(rules, select(labels.to_vec()).prop_map(|label| asking(&json!(label))));
+        touches_only(&rule(json!({"default": "container_t"})), &["process.selinuxLabel"]);
     }
 
     #[test]
     fn needs_the_module() {
-        let node = Node {
-            lsms: vec!["selinux".into()],
-            ..Node::default()
-        };
+        let node = Node { lsms: vec!["selinux".into()], ..Node::default() };
         let some = rule(json!({"level": "s0"}));
         assert_eq!(some.support(&node), Support::Full);
-        assert!(matches!(
-            some.support(&Node::default()),
-            Support::Partial { .. }
-        ));
+        assert!(matches!(some.support(&Node::default()), Support::Partial { .. }));
         assert_eq!(SeLinux::top().support(&Node::default()), Support::Full);
     }
 
     #[test]
     fn verify_reads_the_context() {
-        let seen = |label: &str| Seen {
-            label: Some(label.to_owned()),
-            ..Seen::default()
-        };
+        let seen = |label: &str| Seen { label: Some(label.to_owned()), ..Seen::default() };
         let rule = rule(json!({"types": ["container_t"]}));
-        assert!(
-            rule.verify(&seen("system_u:system_r:container_t:s0:c1,c2\0"))
-                .is_empty()
-        );
+        assert!(rule.verify(&seen("system_u:system_r:container_t:s0:c1,c2\0")).is_empty());
         assert_eq!(rule.verify(&seen("system_u:system_r:spc_t:s0")).len(), 1);
         assert_eq!(rule.verify(&Seen::default())[0].found, "none");
     }

@@ -38,9 +38,7 @@ pub struct Sysctls {
 
 impl From<SysctlsDocument> for Sysctls {
     fn from(document: SysctlsDocument) -> Self {
-        Sysctls {
-            allow: AllowLists::from_document(document.allow),
-        }
+        Sysctls { allow: AllowLists::from_document(document.allow) }
     }
 }
 
@@ -76,24 +74,18 @@ impl Rule for Sysctls {
     const SCOPE: Scope = Scope::Container;
 
     fn top() -> Self {
-        Sysctls {
-            allow: AllowLists::all(),
-        }
+        Sysctls { allow: AllowLists::all() }
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Sysctls {
-            allow: self.allow.meet(&other.allow),
-        }
+        Sysctls { allow: self.allow.meet(&other.allow) }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
         let (kept, denied): (Vec<_>, Vec<_>) =
             view::entries(asked.spec, FIELD).partition(|(key, _)| self.allows(key));
-        let kept: Map<String, Value> = kept
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.clone()))
-            .collect();
+        let kept: Map<String, Value> =
+            kept.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
         let remedy = vec![Edit::Set(FIELD.to_owned(), kept.into())];
         denied
             .into_iter()
@@ -139,10 +131,7 @@ mod tests {
             is_within(&allow(&[glob]), &json!({"linux": {"sysctl": {key: "1"}}}))
         };
         assert!(within("net.ipv4.ip_forward", "net/ipv4/ip_forward"));
-        assert!(within(
-            "net.ipv4.conf.*",
-            "net.ipv4.conf.eth0/100.rp_filter"
-        ));
+        assert!(within("net.ipv4.conf.*", "net.ipv4.conf.eth0/100.rp_filter"));
         assert!(!within("net.*", "kernel/core_pattern"));
         assert!(!within("net.*", "net./../kernel.core_pattern"));
         assert!(!within("net.*", "net//x"));
@@ -152,18 +141,12 @@ mod tests {
     #[test]
     fn keeps_the_laws() {
         let globs = ["net.*", "*.msgmax", "kernel.*", "*"].map(|glob| glob.parse().unwrap());
-        let rules = proptest::option::of(subsequence(globs.to_vec(), 0..=3)).prop_map(|allow| {
-            SysctlsDocument {
-                allow: allow.map(BTreeSet::from_iter),
-            }
-            .into()
-        });
+        let rules = proptest::option::of(subsequence(globs.to_vec(), 0..=3))
+            .prop_map(|allow| SysctlsDocument { allow: allow.map(BTreeSet::from_iter) }.into());
         let keys = ["net.core.x", "net/core/x", "kernel.msgmax", "vm.y"];
         let specs = subsequence(keys.to_vec(), 0..=4).prop_map(|keys| {
-            let entries: Map<String, Value> = keys
-                .into_iter()
-                .map(|key| (key.to_owned(), json!("1")))
-                .collect();
+            let entries: Map<String, Value> =
+                keys.into_iter().map(|key| (key.to_owned(), json!("1"))).collect();
             json!({"linux": {"sysctl": entries}})
         });
         hold::<Sysctls>(rules, specs);

@@ -96,11 +96,7 @@ impl Rule for User {
     fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
         let mut mismatches = Vec::new();
         let mut mismatch = |what: &str, found: u32, allowed: String| {
-            mismatches.push(Mismatch {
-                what: what.to_owned(),
-                found: found.to_string(),
-                allowed,
-            });
+            mismatches.push(Mismatch { what: what.to_owned(), found: found.to_string(), allowed });
         };
         // The real ids: a setuid program changes the effective ones alone. The kernel reports them as
         // the reader's user namespace numbers them, so ranges can be compared only where the process
@@ -123,10 +119,7 @@ impl Rule for User {
             mismatch("Gid", *gid, ranges.to_string());
         }
         if let Some(ranges) = &self.supplemental_groups {
-            let wide = seen
-                .groups
-                .iter()
-                .find(|id| !ranges.contain(**id) && Some(*id) != gid);
+            let wide = seen.groups.iter().find(|id| !ranges.contain(**id) && Some(*id) != gid);
             if let Some(group) = wide {
                 mismatch("Groups", *group, ranges.to_string());
             }
@@ -175,31 +168,18 @@ mod tests {
 
     #[test]
     fn root_is_refused_by_number_and_by_absence() {
-        let rule = User {
-            run_as_non_root: true,
-            ..User::default()
-        };
-        for user in [
-            json!({"uid": 0}),
-            json!({}),
-            json!(null),
-            json!({"uid": "1"}),
-            json!({"uid": -1}),
-        ] {
-            assert!(
-                !is_within(&rule, &json!({"process": {"user": user}})),
-                "{user}"
-            );
+        let rule = User { run_as_non_root: true, ..User::default() };
+        for user in
+            [json!({"uid": 0}), json!({}), json!(null), json!({"uid": "1"}), json!({"uid": -1})]
+        {
+            assert!(!is_within(&rule, &json!({"process": {"user": user}})), "{user}");
         }
         assert!(is_within(&rule, &json!({"process": {"user": {"uid": 1}}})));
     }
 
     #[test]
     fn supplemental_groups_go_but_for_the_primary_one() {
-        let rule = User {
-            supplemental_groups: range(2000, 2999),
-            ..User::default()
-        };
+        let rule = User { supplemental_groups: range(2000, 2999), ..User::default() };
         let spec = json!({"process": {"user": {"gid": 7, "additionalGids": [7, 0, 2000, -1]}}});
         let after = enforced(&rule, &spec);
         assert_eq!(after["process"]["user"]["additionalGids"], json!([7, 2000]));
@@ -225,39 +205,22 @@ mod tests {
             json!({"process": {"user": {"uid": uid, "gid": gid, "additionalGids": groups}}})
         });
         hold(rules, specs);
-        let rule = User {
-            supplemental_groups: range(2000, 2000),
-            ..User::default()
-        };
+        let rule = User { supplemental_groups: range(2000, 2000), ..User::default() };
         touches_only(&rule, &["process.user.additionalGids"]);
     }
 
     #[test]
     fn verify_compares_ranges_where_ids_are_the_hosts() {
-        let rule = User {
-            run_as_non_root: true,
-            run_as_user: range(5, 9),
-            ..User::default()
-        };
-        let mut seen = Seen {
-            uids: vec![100_000; 4],
-            gids: vec![0; 4],
-            ..Seen::default()
-        };
+        let rule = User { run_as_non_root: true, run_as_user: range(5, 9), ..User::default() };
+        let mut seen = Seen { uids: vec![100_000; 4], gids: vec![0; 4], ..Seen::default() };
         assert!(rule.verify(&seen).is_empty());
         seen.host_namespaces = vec!["user".into()];
         assert_eq!(rule.verify(&seen).len(), 1);
         seen.uids = vec![0, 5, 5, 5];
         assert_eq!(rule.verify(&seen).len(), 2);
-        let groups = User {
-            supplemental_groups: range(5, 9),
-            ..User::default()
-        };
+        let groups = User { supplemental_groups: range(5, 9), ..User::default() };
         seen.groups = vec![0, 5];
-        assert!(
-            groups.verify(&seen).is_empty(),
-            "the primary group may be among them"
-        );
+        assert!(groups.verify(&seen).is_empty(), "the primary group may be among them");
         seen.groups = vec![4];
         assert_eq!(groups.verify(&seen)[0].found, "4");
     }

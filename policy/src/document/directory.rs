@@ -90,7 +90,8 @@ impl Directory {
         })?;
         for document in parse_policies(&file, &text)? {
             let name = &document.metadata.value.name;
-            if let Some(other) = self.policies.iter().find(|p| p.document.metadata.value.name == *name)
+            if let Some(other) =
+                self.policies.iter().find(|p| p.document.metadata.value.name == *name)
             {
                 let message = format!("a policy named {name:?} stands in {} already", other.file);
                 return Err(DocumentError::at(&file, document.metadata.line, message));
@@ -125,11 +126,13 @@ impl Directory {
 /// # Errors
 /// [`DocumentError::Untrusted`] for what root alone did not write or what is too large.
 pub fn read_root_owned(path: &Path) -> Result<Vec<u8>, DocumentError> {
-    let untrusted = |problem: String| DocumentError::Untrusted {
-        path: path.display().to_string(),
-        problem,
-    };
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+    let untrusted =
+        |problem: String| DocumentError::Untrusted { path: path.display().to_string(), problem };
+    let file = match OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+    {
         Ok(file) => file,
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
             return Err(untrusted("a symbolic link; put the file itself here".to_owned()));

@@ -72,17 +72,21 @@ mod tests {
     use serde_json::json;
 
     fn facts(kind: &str, namespace: &str, image: &str) -> Facts {
-        Facts::of("c", &json!({"annotations": {
-            "io.kubernetes.cri.container-type": kind,
-            "io.kubernetes.cri.sandbox-namespace": namespace,
-            "io.kubernetes.cri.image-name": image,
-        }}))
+        Facts::of(
+            "c",
+            &json!({"annotations": {
+                "io.kubernetes.cri.container-type": kind,
+                "io.kubernetes.cri.sandbox-namespace": namespace,
+                "io.kubernetes.cri.image-name": image,
+            }}),
+        )
     }
 
     #[test]
     fn every_given_list_must_match() {
         let selector: Match =
-            serde_json::from_value(json!({"namespaces": ["payments-*"], "images": ["reg/*"]})).unwrap();
+            serde_json::from_value(json!({"namespaces": ["payments-*"], "images": ["reg/*"]}))
+                .unwrap();
         assert!(selector.selects(&facts("container", "payments-eu", "reg/ledger:1")));
         assert!(!selector.selects(&facts("container", "payments-eu", "other/ledger:1")));
         assert!(!selector.selects(&facts("container", "shop", "reg/ledger:1")));

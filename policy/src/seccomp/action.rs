@@ -173,17 +173,8 @@ mod tests {
     #[test]
     fn the_order_is_the_kernels() {
         use Action::*;
-        let order = [
-            KillProcess,
-            KillThread,
-            Trap,
-            Errno(38),
-            Errno(1),
-            Notify,
-            Trace(1),
-            Log,
-            Allow,
-        ];
+        let order =
+            [KillProcess, KillThread, Trap, Errno(38), Errno(1), Notify, Trace(1), Log, Allow];
         assert!(order.windows(2).all(|w| w[0] < w[1]));
         // The kernel compares return values as signed 32-bit numbers without the data part.
         assert!(order.windows(2).all(|w| {
@@ -197,22 +188,11 @@ mod tests {
 
     #[test]
     fn an_errno_belongs_to_errno_and_trace_only() {
-        assert_eq!(
-            Action::parse("x", "SCMP_ACT_ERRNO", None),
-            Ok(Action::Errno(1))
-        );
-        assert_eq!(
-            Action::parse("x", "SCMP_ACT_TRACE", Some(7)),
-            Ok(Action::Trace(7))
-        );
+        assert_eq!(Action::parse("x", "SCMP_ACT_ERRNO", None), Ok(Action::Errno(1)));
+        assert_eq!(Action::parse("x", "SCMP_ACT_TRACE", Some(7)), Ok(Action::Trace(7)));
         assert!(Action::parse("x", "SCMP_ACT_ALLOW", Some(1)).is_err());
         assert!(Action::parse("x", "SCMP_ACT_ERRNO", Some(4096)).is_err());
-        let error = Action::parse("rule 3 (socket)", "SCMP_ACT_NO", None)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("rule 3 (socket)") && error.contains("SCMP_ACT_NO"),
-            "{error}"
-        );
+        let error = Action::parse("rule 3 (socket)", "SCMP_ACT_NO", None).unwrap_err().to_string();
+        assert!(error.contains("rule 3 (socket)") && error.contains("SCMP_ACT_NO"), "{error}");
     }
 }

@@ -58,11 +58,7 @@ impl Arch {
     /// The architecture this program was built for; the runtime on the same machine has the same one.
     pub fn native() -> Self {
         let native = ScmpArch::native();
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|arch| arch.scmp() == native)
-            .unwrap_or(Arch::X86_64)
+        Self::ALL.iter().copied().find(|arch| arch.scmp() == native).unwrap_or(Arch::X86_64)
     }
 
     /// By OCI name.

@@ -12,9 +12,9 @@ pub fn builtin(name: &str) -> Option<&'static Source> {
     static PROFILE: OnceLock<Option<Source>> = OnceLock::new();
     match name {
         // A test reads the text, so that it always parses.
-        "runtime-default" => PROFILE
-            .get_or_init(|| Source::parse(RUNTIME_DEFAULT.as_bytes()).ok())
-            .as_ref(),
+        "runtime-default" => {
+            PROFILE.get_or_init(|| Source::parse(RUNTIME_DEFAULT.as_bytes()).ok()).as_ref()
+        }
         _ => None,
     }
 }
@@ -30,10 +30,7 @@ mod tests {
         let caps: BTreeSet<String> = caps.iter().map(|&cap| cap.to_owned()).collect();
         let profile = builtin("runtime-default")
             .unwrap()
-            .resolve(&Target {
-                caps: &caps,
-                kernel: (6, 1),
-            })
+            .resolve(&Target { caps: &caps, kernel: (6, 1) })
             .unwrap();
         compile(&profile).unwrap();
         Function::of(&profile, Reading::Policy).unwrap()
@@ -100,11 +97,7 @@ mod tests {
         for persona in [0, 8, 0x20000, 0x20008, 0xffff_ffff] {
             assert_eq!(at("personality", persona), Action::Allow);
         }
-        assert_eq!(
-            at("personality", 0x0040_0000),
-            Action::Errno(1),
-            "ADDR_NO_RANDOMIZE"
-        );
+        assert_eq!(at("personality", 0x0040_0000), Action::Errno(1), "ADDR_NO_RANDOMIZE");
         #[cfg(not(target_arch = "s390x"))]
         for flag in [
             0x0002_0000,
@@ -143,14 +136,8 @@ mod tests {
     #[test]
     fn i386_has_no_socketcall_and_x32_nothing() {
         let plain = function(&[]);
-        assert_eq!(
-            plain.eval(Arch::X86, "socketcall", [1, 0, 0, 0, 0, 0]),
-            Action::Errno(38)
-        );
-        assert_eq!(
-            plain.eval(Arch::X86, "socket", [2, 0, 0, 0, 0, 0]),
-            Action::Allow
-        );
+        assert_eq!(plain.eval(Arch::X86, "socketcall", [1, 0, 0, 0, 0, 0]), Action::Errno(38));
+        assert_eq!(plain.eval(Arch::X86, "socket", [2, 0, 0, 0, 0, 0]), Action::Allow);
         assert_eq!(plain.eval(Arch::X32, "read", [0; 6]), Action::KillThread);
     }
 }

@@ -56,24 +56,9 @@ pub(super) fn assemble(profile: &Profile) -> Result<(Program, Emission, Function
 
 /// ENOSYS above the highest named syscall of each architecture. Falls through into the filter proper.
 fn stub(last: &BTreeMap<Arch, u32>) -> Vec<Instruction> {
-    let op = |code, k| Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    };
+    let op = |code, k| Instruction { code, jt: 0, jf: 0, k };
     let enosys = op(RETURN, Action::Errno(ENOSYS).to_return());
-    let above = |nr| {
-        [
-            Instruction {
-                code: JUMP_GREATER,
-                jt: 0,
-                jf: 1,
-                k: nr,
-            },
-            enosys,
-        ]
-    };
+    let above = |nr| [Instruction { code: JUMP_GREATER, jt: 0, jf: 1, k: nr }, enosys];
     let tokens: BTreeSet<u32> = last.keys().map(|arch| arch.token()).collect();
     let mut tail: Vec<Instruction> = Vec::new();
     for token in tokens {
@@ -81,18 +66,10 @@ fn stub(last: &BTreeMap<Arch, u32>) -> Vec<Instruction> {
         for (arch, nr) in last.iter().filter(|(arch, _)| arch.token() == token) {
             // x86_64 and x32 share a token and differ in bit 30 of the number.
             match arch {
-                Arch::X86_64 => group.push(Instruction {
-                    code: JUMP_SET,
-                    jt: 2,
-                    jf: 0,
-                    k: X32_BIT,
-                }),
-                Arch::X32 => group.push(Instruction {
-                    code: JUMP_SET,
-                    jt: 0,
-                    jf: 2,
-                    k: X32_BIT,
-                }),
+                Arch::X86_64 => {
+                    group.push(Instruction { code: JUMP_SET, jt: 2, jf: 0, k: X32_BIT })
+                }
+                Arch::X32 => group.push(Instruction { code: JUMP_SET, jt: 0, jf: 2, k: X32_BIT }),
                 _ => {}
             }
             group.extend(above(*nr));
@@ -100,12 +77,7 @@ fn stub(last: &BTreeMap<Arch, u32>) -> Vec<Instruction> {
         // At most 15 architectures of 8 instructions: every distance fits.
         group.push(op(JUMP, u32::try_from(tail.len()).unwrap_or(u32::MAX)));
         let skip = u8::try_from(group.len()).unwrap_or(u8::MAX);
-        let mut next = vec![Instruction {
-            code: JUMP_EQUAL,
-            jt: 0,
-            jf: skip,
-            k: token,
-        }];
+        let mut next = vec![Instruction { code: JUMP_EQUAL, jt: 0, jf: skip, k: token }];
         next.append(&mut group);
         next.append(&mut tail);
         tail = next;
@@ -124,23 +96,15 @@ fn library(emission: &Emission) -> Result<Vec<Instruction>, SeccompError> {
             reason: e.to_string(),
         }
     };
-    let mut filter = ScmpFilterContext::new(scmp(emission.default)).map_err(failed(format!(
-        "default action {}",
-        emission.default.name()
-    )))?;
+    let mut filter = ScmpFilterContext::new(scmp(emission.default))
+        .map_err(failed(format!("default action {}", emission.default.name())))?;
     for arch in &emission.arches {
-        filter
-            .add_arch(arch.scmp())
-            .map_err(failed(format!("architecture {}", arch.oci())))?;
+        filter.add_arch(arch.scmp()).map_err(failed(format!("architecture {}", arch.oci())))?;
     }
     // Whether no_new_privs is set is the loader's business.
-    filter
-        .set_ctl_nnp(false)
-        .map_err(failed("ctl_nnp off".to_owned()))?;
+    filter.set_ctl_nnp(false).map_err(failed("ctl_nnp off".to_owned()))?;
     if emission.calls.values().map(Vec::len).sum::<usize>() > TREE_ABOVE {
-        filter
-            .set_ctl_optimize(2)
-            .map_err(failed("optimize 2".to_owned()))?;
+        filter.set_ctl_optimize(2).map_err(failed("optimize 2".to_owned()))?;
     }
     // In the order of the written profile, which is the one a runtime would use: unconditional rules first.
     let rules = |conditional: bool| {
@@ -182,9 +146,7 @@ fn export(filter: &ScmpFilterContext) -> Result<Vec<Instruction>, SeccompError> 
             reader.by_ref().take(limit).read_to_end(&mut bytes)?;
             std::io::copy(&mut reader, &mut std::io::sink())
         });
-        let written = filter
-            .export_bpf(&writer)
-            .map_err(|e| failed(e.to_string()));
+        let written = filter.export_bpf(&writer).map_err(|e| failed(e.to_string()));
         drop(writer);
         match reading.join() {
             Ok(Ok(_)) => written,
@@ -231,12 +193,7 @@ pub(super) fn check(
             let name = syscalls::name(nr, arch);
             let label = || name.map_or_else(|| format!("number {nr}"), str::to_owned);
             let probe = |args: [u64; 6], want: Action, bound: Action| {
-                let data = SeccompData {
-                    nr,
-                    arch: arch.token(),
-                    instruction_pointer: 0,
-                    args,
-                };
+                let data = SeccompData { nr, arch: arch.token(), instruction_pointer: 0, args };
                 let got = Action::from_return(program.eval(&data));
                 // runc's ENOSYS above the highest named number stands in for any refusal.
                 let above =
@@ -245,13 +202,7 @@ pub(super) fn check(
                     return Ok(());
                 }
                 let want = if got == Some(want) { bound } else { want };
-                Err(SeccompError::Mismatch {
-                    syscall: label(),
-                    arch: arch.oci(),
-                    args,
-                    want,
-                    got,
-                })
+                Err(SeccompError::Mismatch { syscall: label(), arch: arch.oci(), args, want, got })
             };
             if !covered {
                 probe([0; 6], Action::KillThread, Action::KillThread)?;
@@ -259,20 +210,12 @@ pub(super) fn check(
             }
             let Some(name) = name else {
                 let above = emission.last.get(&arch).is_some_and(|last| nr > *last);
-                let want = if above {
-                    Action::Errno(ENOSYS)
-                } else {
-                    emission.default
-                };
+                let want = if above { Action::Errno(ENOSYS) } else { emission.default };
                 probe([0; 6], want, function.default_action())?;
                 continue;
             };
             for args in probes(arch, name, emission, function) {
-                probe(
-                    args,
-                    emission.eval(arch, name, &args),
-                    function.eval(arch, name, args),
-                )?;
+                probe(args, emission.eval(arch, name, &args), function.eval(arch, name, args))?;
             }
         }
     }
@@ -281,25 +224,14 @@ pub(super) fn check(
 
 /// Argument tuples around every boundary of a syscall's patterns.
 fn probes(arch: Arch, name: &str, emission: &Emission, function: &Function) -> Vec<[u64; 6]> {
-    let width = if arch.is_narrow() {
-        0xffff_ffff
-    } else {
-        u64::MAX
-    };
+    let width = if arch.is_narrow() { 0xffff_ffff } else { u64::MAX };
     let mut points = vec![[0; 6], [width; 6]];
     if let Some(mux) = MULTIPLEXERS.iter().find(|m| m.name == name) {
-        let selectors = mux
-            .calls
-            .iter()
-            .flat_map(|(nr, _)| [*nr, *nr | 0x1_0000, *nr | 0x2_0000]);
+        let selectors = mux.calls.iter().flat_map(|(nr, _)| [*nr, *nr | 0x1_0000, *nr | 0x2_0000]);
         points.extend(selectors.chain([0, 255]).map(|nr| [nr, 0x1000, 0, 0, 0, 0]));
     }
     let call = function.call(name);
-    let pieces = if arch.is_narrow() {
-        &call.narrow.pieces
-    } else {
-        &call.wide.pieces
-    };
+    let pieces = if arch.is_narrow() { &call.narrow.pieces } else { &call.wide.pieces };
     let cubes: Vec<Cube> = emission
         .calls
         .get(name)
@@ -314,11 +246,8 @@ fn probes(arch: Arch, name: &str, emission: &Emission, function: &Function) -> V
         }
     }
     let near = points.clone();
-    let fixed = |index: usize| {
-        cubes
-            .iter()
-            .fold(0, |bits, c| bits | c.0.get(index).map_or(0, |p| p.mask))
-    };
+    let fixed =
+        |index: usize| cubes.iter().fold(0, |bits, c| bits | c.0.get(index).map_or(0, |p| p.mask));
     let flips: Vec<(usize, u64)> = (0..6)
         .flat_map(|index| (0..64).map(move |bit| (index, 1_u64 << bit)))
         .filter(|(index, bit)| fixed(*index) & bit & width != 0)
@@ -348,12 +277,7 @@ mod tests {
     }
 
     fn answer(program: &Program, arch: Arch, nr: u32, args: [u64; 6]) -> Action {
-        let data = SeccompData {
-            nr,
-            arch: arch.token(),
-            instruction_pointer: 0,
-            args,
-        };
+        let data = SeccompData { nr, arch: arch.token(), instruction_pointer: 0, args };
         Action::from_return(program.eval(&data)).unwrap()
     }
 
@@ -375,17 +299,10 @@ mod tests {
         for arch in [Arch::X86_64, Arch::X86] {
             assert_eq!(call(&program, arch, "read", [0; 6]), Action::Allow);
             assert_eq!(call(&program, arch, "openat2", [0; 6]), Action::Errno(1));
-            assert_eq!(
-                answer(&program, arch, 438, [0; 6]),
-                Action::Errno(38),
-                "pidfd_getfd"
-            );
+            assert_eq!(answer(&program, arch, 438, [0; 6]), Action::Errno(38), "pidfd_getfd");
             assert_eq!(answer(&program, arch, 9999, [0; 6]), Action::Errno(38));
         }
-        assert_eq!(
-            answer(&program, Arch::X32, 0x4000_0000, [0; 6]),
-            Action::KillThread
-        );
+        assert_eq!(answer(&program, Arch::X32, 0x4000_0000, [0; 6]), Action::KillThread);
     }
 
     #[test]
@@ -420,14 +337,12 @@ mod tests {
     #[test]
     fn ranges_across_the_upper_half_are_right() {
         // As two range rules libseccomp lets 0x10 and 0x20 through.
-        let program = compile(&profile(
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-                {"names": ["ioctl"], "action": "SCMP_ACT_ERRNO",
-                 "args": [{"index": 1, "value": 0x10, "op": "SCMP_CMP_LT"}]},
-                {"names": ["ioctl"], "action": "SCMP_ACT_ERRNO",
-                 "args": [{"index": 1, "value": 0x1_0000_0010_u64, "op": "SCMP_CMP_LT"}]}
-            ]}),
-        ))
+        let program = compile(&profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["ioctl"], "action": "SCMP_ACT_ERRNO",
+             "args": [{"index": 1, "value": 0x10, "op": "SCMP_CMP_LT"}]},
+            {"names": ["ioctl"], "action": "SCMP_ACT_ERRNO",
+             "args": [{"index": 1, "value": 0x1_0000_0010_u64, "op": "SCMP_CMP_LT"}]}
+        ]})))
         .unwrap();
         for (value, want) in [
             (0xf, Action::Errno(1)),
@@ -447,15 +362,10 @@ mod tests {
 
     #[test]
     fn notify_is_for_the_runtime() {
-        let notify = profile(
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s",
-            "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}),
-        );
+        let notify = profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s",
+            "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}));
         assert!(notify.notifies() && notify.listener().is_some());
-        assert!(matches!(
-            compile(&notify),
-            Err(SeccompError::Unsupported { .. })
-        ));
+        assert!(matches!(compile(&notify), Err(SeccompError::Unsupported { .. })));
     }
 
     #[test]
@@ -469,10 +379,9 @@ mod tests {
                     "args": [{"index": 1, "value": value, "op": "SCMP_CMP_NE"}]})
             })
             .collect();
-        let error = compile(&profile(
-            json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}),
-        ))
-        .unwrap_err();
+        let error =
+            compile(&profile(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules})))
+                .unwrap_err();
         assert!(matches!(error, SeccompError::TooLong { .. }), "{error}");
     }
 }

@@ -20,10 +20,7 @@ impl Pattern {
         if (self.value ^ other.value) & self.mask & other.mask != 0 {
             return None;
         }
-        Some(Self {
-            mask: self.mask | other.mask,
-            value: self.value | other.value,
-        })
+        Some(Self { mask: self.mask | other.mask, value: self.value | other.value })
     }
 }
 
@@ -31,10 +28,8 @@ impl Pattern {
     /// A hash, for one argument's place. Cubes are hashed by the thousand, one changed pattern at a time.
     pub(super) fn digest(self, index: usize) -> u64 {
         let seed = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.mask ^ seed)
-            .wrapping_mul(0xbf58_476d_1ce4_e5b9)
-            .rotate_left(31)
-            ^ self.value;
+        let mixed =
+            (self.mask ^ seed).wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(31) ^ self.value;
         let mixed = mixed.wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 29)
     }
@@ -48,26 +43,17 @@ impl Cube {
     pub(super) fn on(index: usize, mask: u64, value: u64) -> Self {
         let mut cube = Self::ANY;
         if let Some(pattern) = cube.0.get_mut(index) {
-            *pattern = Pattern {
-                mask,
-                value: value & mask,
-            };
+            *pattern = Pattern { mask, value: value & mask };
         }
         cube
     }
 
     pub(super) fn digest(&self) -> u64 {
-        self.0
-            .iter()
-            .enumerate()
-            .fold(0, |digest, (index, pattern)| digest ^ pattern.digest(index))
+        self.0.iter().enumerate().fold(0, |digest, (index, pattern)| digest ^ pattern.digest(index))
     }
 
     pub(super) fn matches(&self, args: &[u64; 6]) -> bool {
-        self.0
-            .iter()
-            .zip(args)
-            .all(|(pattern, arg)| arg & pattern.mask == pattern.value)
+        self.0.iter().zip(args).all(|(pattern, arg)| arg & pattern.mask == pattern.value)
     }
 
     pub(super) fn intersect(&self, other: &Self) -> Option<Self> {
@@ -109,19 +95,13 @@ impl Cube {
 
     /// The tuples whose upper halves are all zero, as patterns over the lower halves.
     pub(super) fn narrow(&self) -> Option<Self> {
-        self.0
-            .iter()
-            .all(|p| p.value & !LOW == 0)
-            .then(|| self.truncate())
+        self.0.iter().all(|p| p.value & !LOW == 0).then(|| self.truncate())
     }
 
     /// What libseccomp makes of the pattern on a 32-bit architecture: the upper half is dropped, whatever it says
     /// (libseccomp 2.5.4, db.c, `_db_rule_gen_32`).
     pub(super) fn truncate(&self) -> Self {
-        Self(self.0.map(|p| Pattern {
-            mask: p.mask & LOW,
-            value: p.value & LOW,
-        }))
+        Self(self.0.map(|p| Pattern { mask: p.mask & LOW, value: p.value & LOW }))
     }
 
     /// Some pattern looks at an upper half.
@@ -141,9 +121,7 @@ mod tests {
 
     fn cube() -> impl Strategy<Value = Cube> {
         (pattern(), pattern()).prop_map(|(a, b)| {
-            Cube::on(0, a.0, a.1)
-                .intersect(&Cube::on(3, b.0, b.1))
-                .unwrap_or(Cube::ANY)
+            Cube::on(0, a.0, a.1).intersect(&Cube::on(3, b.0, b.1)).unwrap_or(Cube::ANY)
         })
     }
 
@@ -161,14 +139,8 @@ mod tests {
 
     #[test]
     fn narrowing_keeps_what_32_bits_can_hold() {
-        assert_eq!(
-            Cube::on(0, u64::MAX, 40).narrow(),
-            Some(Cube::on(0, LOW, 40))
-        );
+        assert_eq!(Cube::on(0, u64::MAX, 40).narrow(), Some(Cube::on(0, LOW, 40)));
         assert_eq!(Cube::on(0, u64::MAX, 1 << 32 | 40).narrow(), None);
-        assert_eq!(
-            Cube::on(0, u64::MAX, 1 << 32 | 40).truncate(),
-            Cube::on(0, LOW, 40)
-        );
+        assert_eq!(Cube::on(0, u64::MAX, 1 << 32 | 40).truncate(), Cube::on(0, LOW, 40));
     }
 }

@@ -20,31 +20,20 @@ use super::{Action, Arch, Profile, SeccompError, syscalls};
 pub fn deny_profile(names: &[&str], families: &[u64]) -> Result<Profile, SeccompError> {
     if let Some(name) = names.iter().find(|name| !syscalls::is_known(name)) {
         let hint = syscalls::hint(name);
-        return Err(SeccompError::UnknownSyscall {
-            rule: 0,
-            name: (*name).to_owned(),
-            hint,
-        });
+        return Err(SeccompError::UnknownSyscall { rule: 0, name: (*name).to_owned(), hint });
     }
     let action = Action::Errno(EPERM);
     let mut rules = Vec::new();
     if !names.is_empty() {
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        rules.push(Rule {
-            names,
-            action,
-            conditions: Vec::new(),
-        });
+        rules.push(Rule { names, action, conditions: Vec::new() });
     }
     rules.extend(families.iter().map(|family| Rule {
         names: vec!["socket".to_owned(), "socketpair".to_owned()],
         action,
         conditions: vec![Condition {
             index: 0,
-            test: Test::MaskedEq {
-                mask: 0xffff_ffff,
-                value: *family,
-            },
+            test: Test::MaskedEq { mask: 0xffff_ffff, value: *family },
         }],
     }));
     Ok(Profile {

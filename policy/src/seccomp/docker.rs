@@ -72,12 +72,8 @@ impl DockerProfile {
         if let Some(names) = &self.raw.architectures {
             return profile::architectures(names);
         }
-        let Some(entry) = self
-            .raw
-            .arch_map
-            .iter()
-            .flatten()
-            .find(|e| e.architecture == native.oci())
+        let Some(entry) =
+            self.raw.arch_map.iter().flatten().find(|e| e.architecture == native.oci())
         else {
             return Ok(BTreeSet::new());
         };
@@ -116,19 +112,14 @@ impl Filter {
             return Ok(Self::default());
         };
         let caps = raw.caps.clone().unwrap_or_default();
-        if let Some(cap) = caps
-            .iter()
-            .find(|cap| caps::Capability::from_str(cap).is_err())
-        {
+        if let Some(cap) = caps.iter().find(|cap| caps::Capability::from_str(cap).is_err()) {
             return Err(SeccompError::value(
                 format!("{place}.caps"),
                 format!("unknown capability {cap:?}; names look like CAP_SYS_ADMIN"),
             ));
         }
         let arches = raw.arches.clone().unwrap_or_default();
-        if let Some(arch) = arches
-            .iter()
-            .find(|name| Arch::ALL.iter().all(|a| a.goarch() != *name))
+        if let Some(arch) = arches.iter().find(|name| Arch::ALL.iter().all(|a| a.goarch() != *name))
         {
             return Err(SeccompError::value(
                 format!("{place}.arches"),
@@ -138,11 +129,7 @@ impl Filter {
             ));
         }
         let kernel = raw.min_kernel.as_deref().filter(|text| !text.is_empty());
-        Ok(Self {
-            caps,
-            arches,
-            kernel: kernel.map(|text| version(place, text)).transpose()?,
-        })
+        Ok(Self { caps, arches, kernel: kernel.map(|text| version(place, text)).transpose()? })
     }
 }
 
@@ -231,21 +218,10 @@ impl TryFrom<Raw> for DockerProfile {
             profile::architectures(std::slice::from_ref(&entry.architecture))?;
             profile::architectures(entry.sub_architectures.as_deref().unwrap_or_default())?;
         }
-        let rules = raw
-            .syscalls
-            .iter()
-            .flatten()
-            .enumerate()
-            .map(|(i, r)| conditional_rule(i, r));
-        let profile = Self {
-            rules: rules.collect::<Result<_, _>>()?,
-            raw,
-        };
+        let rules = raw.syscalls.iter().flatten().enumerate().map(|(i, r)| conditional_rule(i, r));
+        let profile = Self { rules: rules.collect::<Result<_, _>>()?, raw };
         // Everything that does not depend on the container is checked now, not at its start.
-        profile.resolve(&Target {
-            caps: &BTreeSet::new(),
-            kernel: (0, 0),
-        })?;
+        profile.resolve(&Target { caps: &BTreeSet::new(), kernel: (0, 0) })?;
         Ok(profile)
     }
 }
@@ -274,10 +250,7 @@ fn conditional_rule(at: usize, raw: &RawRule) -> Result<(Rule, Filter, Filter), 
         raw.errno_ret,
         raw.args.as_deref().unwrap_or_default(),
     )?;
-    let place = format!(
-        "rule {at} ({})",
-        rule.names.first().map_or("", String::as_str)
-    );
+    let place = format!("rule {at} ({})", rule.names.first().map_or("", String::as_str));
     let includes = Filter::parse(&format!("{place}, includes"), raw.includes.as_ref())?;
     let excludes = Filter::parse(&format!("{place}, excludes"), raw.excludes.as_ref())?;
     Ok((rule, includes, excludes))
@@ -294,17 +267,8 @@ mod tests {
 
     fn allowed(profile: &DockerProfile, held: &[&str], kernel: (u32, u32)) -> Vec<String> {
         let caps = caps(held);
-        let resolved = profile
-            .resolve(&Target {
-                caps: &caps,
-                kernel,
-            })
-            .unwrap();
-        resolved
-            .rules
-            .iter()
-            .flat_map(|r| r.names.clone())
-            .collect()
+        let resolved = profile.resolve(&Target { caps: &caps, kernel }).unwrap();
+        resolved.rules.iter().flat_map(|r| r.names.clone()).collect()
     }
 
     #[test]
@@ -326,25 +290,14 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(allowed(&profile, &[], (4, 4)), ["read", "clone3"]);
-        assert_eq!(
-            allowed(&profile, &["CAP_SYS_ADMIN"], (4, 8)),
-            ["read", "ptrace"]
-        );
+        assert_eq!(allowed(&profile, &["CAP_SYS_ADMIN"], (4, 8)), ["read", "ptrace"]);
         assert_eq!(
             allowed(&profile, &["CAP_SYS_ADMIN", "CAP_CHOWN"], (6, 1)),
             ["read", "ptrace", "mount"]
         );
         let none = caps(&[]);
-        let resolved = profile
-            .resolve(&Target {
-                caps: &none,
-                kernel: (6, 1),
-            })
-            .unwrap();
-        assert_eq!(
-            resolved.architectures,
-            BTreeSet::from([Arch::native(), Arch::X86])
-        );
+        let resolved = profile.resolve(&Target { caps: &none, kernel: (6, 1) }).unwrap();
+        assert_eq!(resolved.architectures, BTreeSet::from([Arch::native(), Arch::X86]));
         assert!(!profile.is_plain());
     }
 
@@ -352,16 +305,11 @@ mod tests {
     fn mistakes_are_found_when_the_file_is_read() {
         let rule = |extra: serde_json::Value| {
             let mut rule = json!({"names": ["read"], "action": "SCMP_ACT_ALLOW"});
-            rule.as_object_mut()
-                .unwrap()
-                .extend(extra.as_object().unwrap().clone());
+            rule.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule]})
         };
         for (value, word) in [
-            (
-                rule(json!({"includes": {"caps": ["CAP_SYS_ADMN"]}})),
-                "CAP_SYS_ADMN",
-            ),
+            (rule(json!({"includes": {"caps": ["CAP_SYS_ADMN"]}})), "CAP_SYS_ADMN"),
             (rule(json!({"includes": {"arches": ["x86_64"]}})), "x86_64"),
             (rule(json!({"includes": {"minKernel": "four"}})), "four"),
             (rule(json!({"includes": {"cap": []}})), "cap"),
@@ -372,9 +320,7 @@ mod tests {
                 "amd64",
             ),
         ] {
-            let error = serde_json::from_value::<DockerProfile>(value)
-                .unwrap_err()
-                .to_string();
+            let error = serde_json::from_value::<DockerProfile>(value).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
     }

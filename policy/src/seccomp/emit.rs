@@ -55,12 +55,10 @@ impl Function {
             if MULTIPLEXERS.iter().any(|m| m.name == name) || self.is_left_to_stub(name, call) {
                 continue;
             }
-            let rules = self
-                .rules(call)
-                .map_err(|TooMany| SeccompError::TooComplex {
-                    syscall: name.clone(),
-                    limit: table::LIMIT,
-                })?;
+            let rules = self.rules(call).map_err(|TooMany| SeccompError::TooComplex {
+                syscall: name.clone(),
+                limit: table::LIMIT,
+            })?;
             emission.calls.insert(name.clone(), rules);
         }
         for multiplexer in &MULTIPLEXERS {
@@ -72,17 +70,11 @@ impl Function {
                 // Where the function knows of no boundary, none may come about by what happens to be named.
                 let highest = || syscalls::highest(*arch);
                 let anchor = self.last.get(arch).copied().or_else(highest);
-                emission.anchors.extend(
-                    anchor
-                        .and_then(|nr| syscalls::name(nr, *arch))
-                        .map(str::to_owned),
-                );
+                emission
+                    .anchors
+                    .extend(anchor.and_then(|nr| syscalls::name(nr, *arch)).map(str::to_owned));
             }
-            let names = emission
-                .calls
-                .keys()
-                .chain(&emission.anchors)
-                .map(String::as_str);
+            let names = emission.calls.keys().chain(&emission.anchors).map(String::as_str);
             emission.last = last_named(names, &emission.arches);
         }
         Ok(emission)
@@ -128,26 +120,15 @@ impl Function {
         rules: &[(Cube, Action)],
         narrow: &Table<Action>,
     ) -> Result<bool, TooMany> {
-        let pieces: Vec<(Cube, Action)> = rules
-            .iter()
-            .map(|(cube, action)| (cube.truncate(), *action))
-            .collect();
+        let pieces: Vec<(Cube, Action)> =
+            rules.iter().map(|(cube, action)| (cube.truncate(), *action)).collect();
         let overlap = |(i, (cube, _)): (usize, &(Cube, Action))| {
-            pieces
-                .iter()
-                .skip(i + 1)
-                .any(|(other, _)| cube.intersect(other).is_some())
+            pieces.iter().skip(i + 1).any(|(other, _)| cube.intersect(other).is_some())
         };
         if rules.iter().any(|(cube, _)| cube.is_wide()) && pieces.iter().enumerate().any(overlap) {
             return Ok(false);
         }
-        Ok(le(
-            &Table {
-                pieces,
-                rest: self.default,
-            },
-            narrow,
-        ))
+        Ok(le(&Table { pieces, rest: self.default }, narrow))
     }
 
     fn emit_multiplexer(
@@ -155,12 +136,8 @@ impl Function {
         mux: &Multiplexer,
         emission: &mut Emission,
     ) -> Result<(), SeccompError> {
-        let muxed: Vec<Arch> = self
-            .arches
-            .iter()
-            .copied()
-            .filter(|a| a.has_multiplexer())
-            .collect();
+        let muxed: Vec<Arch> =
+            self.arches.iter().copied().filter(|a| a.has_multiplexer()).collect();
         if muxed.is_empty() {
             return Ok(());
         }
@@ -169,34 +146,27 @@ impl Function {
             limit: table::LIMIT,
         };
         let call = self.call(mux.name);
-        let wanted = match (
-            muxed.iter().any(|a| a.is_narrow()),
-            muxed.iter().any(|a| !a.is_narrow()),
-        ) {
-            (true, true) => combine(&call.wide, &call.narrow, Action::min).map_err(too_complex)?,
-            (true, false) => call.narrow,
-            _ => call.wide,
-        };
+        let wanted =
+            match (muxed.iter().any(|a| a.is_narrow()), muxed.iter().any(|a| !a.is_narrow())) {
+                (true, true) => {
+                    combine(&call.wide, &call.narrow, Action::min).map_err(too_complex)?
+                }
+                (true, false) => call.narrow,
+                _ => call.wide,
+            };
         if let Some(action) = wanted.uniform()
             && action != self.default
         {
-            emission
-                .calls
-                .insert(mux.name.to_owned(), vec![(Cube::ANY, action)]);
+            emission.calls.insert(mux.name.to_owned(), vec![(Cube::ANY, action)]);
             return Ok(());
         }
-        if emission
-            .induced(mux)
-            .is_some_and(|induced| le(&induced, &wanted))
-        {
+        if emission.induced(mux).is_some_and(|induced| le(&induced, &wanted)) {
             return Ok(());
         }
         let strictest = wanted.labels().min().unwrap_or(self.default);
         match refusal_unlike(strictest, self.default) {
             Some(action) => {
-                emission
-                    .calls
-                    .insert(mux.name.to_owned(), vec![(Cube::ANY, action)]);
+                emission.calls.insert(mux.name.to_owned(), vec![(Cube::ANY, action)]);
             }
             // Nothing is stricter than the default, and a rule equal to it would be dropped: give up the architecture.
             None if muxed.contains(&Arch::native()) => {
@@ -235,21 +205,14 @@ fn refusal_unlike(wanted: Action, default: Action) -> Option<Action> {
 fn project(table: &Table<Action>) -> Result<Table<Action>, TooMany> {
     let mut lowest: Table<Action> = Table::constant(Action::Allow);
     for (cube, action) in table.partition()? {
-        let one = Table {
-            pieces: vec![(cube.truncate(), Some(action))],
-            rest: None,
-        };
+        let one = Table { pieces: vec![(cube.truncate(), Some(action))], rest: None };
         lowest = combine(&lowest, &one, |a, b| b.map_or(a, |b| a.min(b)))?;
     }
     Ok(lowest)
 }
 
 fn limited(rules: Vec<(Cube, Action)>) -> Result<Vec<(Cube, Action)>, TooMany> {
-    if rules.len() > table::LIMIT {
-        Err(TooMany)
-    } else {
-        Ok(rules)
-    }
+    if rules.len() > table::LIMIT { Err(TooMany) } else { Ok(rules) }
 }
 
 impl Emission {
@@ -260,31 +223,19 @@ impl Emission {
         {
             return Action::Errno(ENOSYS);
         }
-        let (args, cut) = if arch.is_narrow() {
-            (args.map(|a| a & 0xffff_ffff), true)
-        } else {
-            (*args, false)
-        };
+        let (args, cut) =
+            if arch.is_narrow() { (args.map(|a| a & 0xffff_ffff), true) } else { (*args, false) };
         if arch.has_multiplexer()
             && !self.calls.contains_key(name)
             && let Some(mux) = MULTIPLEXERS.iter().find(|m| m.name == name)
         {
-            return self
-                .induced(mux)
-                .map_or(self.default, |table| table.at(&args));
+            return self.induced(mux).map_or(self.default, |table| table.at(&args));
         }
         let matches = |cube: &Cube| {
-            if cut {
-                cube.truncate().matches(&args)
-            } else {
-                cube.matches(&args)
-            }
+            if cut { cube.truncate().matches(&args) } else { cube.matches(&args) }
         };
         let rules = self.calls.get(name).map(Vec::as_slice).unwrap_or_default();
-        rules
-            .iter()
-            .find(|(cube, _)| matches(cube))
-            .map_or(self.default, |(_, action)| *action)
+        rules.iter().find(|(cube, _)| matches(cube)).map_or(self.default, |(_, action)| *action)
     }
 
     /// What libseccomp makes of a multiplexer by itself: one rule for each rule on a sub-call, the first argument
@@ -304,12 +255,7 @@ impl Emission {
             table.pieces.push((Cube::on(0, u64::MAX, *nr), *action));
         }
         // The narrow form is the same: the selectors fit.
-        if self
-            .arches
-            .iter()
-            .filter(|a| a.has_multiplexer())
-            .all(|a| a.is_narrow())
-        {
+        if self.arches.iter().filter(|a| a.has_multiplexer()).all(|a| a.is_narrow()) {
             table.narrow().ok()
         } else {
             Some(table)
@@ -342,26 +288,15 @@ impl Emission {
                     plain.entry(*action).or_default().push(name.clone());
                 } else {
                     let conditions = conditions(cube);
-                    rules.push(Rule {
-                        names: vec![name.clone()],
-                        action: *action,
-                        conditions,
-                    });
+                    rules.push(Rule { names: vec![name.clone()], action: *action, conditions });
                 }
             }
         }
-        for name in self
-            .anchors
-            .iter()
-            .filter(|name| !self.calls.contains_key(*name))
-        {
+        for name in self.anchors.iter().filter(|name| !self.calls.contains_key(*name)) {
             plain.entry(self.default).or_default().push(name.clone());
         }
-        let unconditional = plain.into_iter().map(|(action, names)| Rule {
-            names,
-            action,
-            conditions: Vec::new(),
-        });
+        let unconditional =
+            plain.into_iter().map(|(action, names)| Rule { names, action, conditions: Vec::new() });
         Profile {
             default: self.default,
             architectures: self.arches.clone(),
@@ -379,10 +314,7 @@ fn conditions(cube: &Cube) -> Vec<Condition> {
         .filter(|(_, p)| p.mask != 0)
         .map(|(index, p)| Condition {
             index,
-            test: Test::MaskedEq {
-                mask: p.mask,
-                value: p.value,
-            },
+            test: Test::MaskedEq { mask: p.mask, value: p.value },
         })
         .collect()
 }

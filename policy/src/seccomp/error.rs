@@ -112,9 +112,6 @@ pub enum SeccompError {
 
 impl SeccompError {
     pub(super) fn value(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Value {
-            place: place.into(),
-            problem: problem.into(),
-        }
+        Self::Value { place: place.into(), problem: problem.into() }
     }
 }

@@ -80,13 +80,7 @@ impl Function {
         } else {
             BTreeMap::new()
         };
-        Ok(Self {
-            default: profile.default,
-            flags: profile.flags.clone(),
-            arches,
-            calls,
-            last,
-        })
+        Ok(Self { default: profile.default, flags: profile.flags.clone(), arches, calls, last })
     }
 
     /// The function that is the stricter of the two everywhere. Commutative, associative, idempotent.
@@ -98,37 +92,24 @@ impl Function {
         let mut calls = BTreeMap::new();
         let names: BTreeSet<&String> = self.calls.keys().chain(other.calls.keys()).collect();
         for name in names {
-            let call = self
-                .call(name)
-                .meet(&other.call(name))
-                .map_err(|TooMany| too_complex(name))?;
+            let call =
+                self.call(name).meet(&other.call(name)).map_err(|TooMany| too_complex(name))?;
             if !call.is(default) {
                 calls.insert(name.clone(), call);
             }
         }
         let arches: BTreeSet<Arch> = self.arches.intersection(&other.arches).copied().collect();
         let mut last: BTreeMap<Arch, u32> = BTreeMap::new();
-        for (arch, nr) in self
-            .last
-            .iter()
-            .chain(&other.last)
-            .filter(|(arch, _)| arches.contains(arch))
+        for (arch, nr) in
+            self.last.iter().chain(&other.last).filter(|(arch, _)| arches.contains(arch))
         {
-            last.entry(*arch)
-                .and_modify(|old| *old = (*old).min(*nr))
-                .or_insert(*nr);
+            last.entry(*arch).and_modify(|old| *old = (*old).min(*nr)).or_insert(*nr);
         }
         let flags = match (&self.flags, &other.flags) {
             (None, None) => None,
             (a, b) => Some(meet_flags(a.as_ref(), b.as_ref())),
         };
-        Ok(Self {
-            default,
-            arches,
-            flags,
-            calls,
-            last,
-        })
+        Ok(Self { default, arches, flags, calls, last })
     }
 
     /// The answer at one point. `syscall` may be any name; one that is not known gets the default.
@@ -146,9 +127,7 @@ impl Function {
             }
         });
         if self.is_beyond(arch, syscall) {
-            return listed
-                .unwrap_or(Action::Errno(ENOSYS))
-                .min(Action::Errno(ENOSYS));
+            return listed.unwrap_or(Action::Errno(ENOSYS)).min(Action::Errno(ENOSYS));
         }
         listed.unwrap_or(self.default)
     }
@@ -163,19 +142,12 @@ impl Function {
             .filter(|a| syscalls::number(syscall, *a).is_some())
             .collect();
         let mut answers = here.iter().map(|arch| {
-            let table = if arch.is_narrow() {
-                &call.narrow
-            } else {
-                &call.wide
-            };
+            let table = if arch.is_narrow() { &call.narrow } else { &call.wide };
             table.uniform().map(|_| self.eval(*arch, syscall, [0; 6]))
         });
         match answers.next() {
             None => Some(self.default),
-            Some(first) => answers
-                .all(|answer| answer == first)
-                .then_some(first)
-                .flatten(),
+            Some(first) => answers.all(|answer| answer == first).then_some(first).flatten(),
         }
     }
 
@@ -213,18 +185,14 @@ impl Function {
     /// The same function on fewer architectures. The native one stays: every runtime adds it.
     #[must_use]
     pub fn restrict_to(mut self, arches: &BTreeSet<Arch>) -> Self {
-        self.arches
-            .retain(|arch| *arch == Arch::native() || arches.contains(arch));
+        self.arches.retain(|arch| *arch == Arch::native() || arches.contains(arch));
         let Self { arches, last, .. } = &mut self;
         last.retain(|arch, _| arches.contains(arch));
         self
     }
 
     pub(super) fn call(&self, name: &str) -> Call {
-        self.calls
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| Call::constant(self.default))
+        self.calls.get(name).cloned().unwrap_or_else(|| Call::constant(self.default))
     }
 
     /// The number lies above what the profile knows, so that the runtime answers ENOSYS.
@@ -238,10 +206,7 @@ impl Function {
 
 impl Call {
     fn constant(action: Action) -> Self {
-        Self {
-            wide: Table::constant(action),
-            narrow: Table::constant(action),
-        }
+        Self { wide: Table::constant(action), narrow: Table::constant(action) }
     }
 
     fn is(&self, action: Action) -> bool {
@@ -272,10 +237,7 @@ impl Call {
         let wide = read(rules, default, 64, reading, name);
         let wide = wide?;
         let mut narrow = wide.narrow().map_err(|TooMany| too_complex(name))?;
-        let upper = rules
-            .iter()
-            .flat_map(|(_, rule)| &rule.conditions)
-            .any(has_upper_half);
+        let upper = rules.iter().flat_map(|(_, rule)| &rule.conditions).any(has_upper_half);
         if upper {
             // Read literally such a constant is out of reach for 32-bit arguments; libseccomp cuts it in half and
             // compares. The stricter of the two counts.
@@ -302,11 +264,7 @@ fn read(
     let fail = |TooMany| too_complex(name);
     let mut regions: Vec<(usize, Action, Table<bool>)> = Vec::with_capacity(rules.len());
     for (at, rule) in rules {
-        regions.push((
-            *at,
-            rule.action,
-            region(&rule.conditions, bits).map_err(fail)?,
-        ));
+        regions.push((*at, rule.action, region(&rule.conditions, bits).map_err(fail)?));
     }
     if reading == Reading::Policy {
         for (i, (at, action, region)) in regions.iter().enumerate() {
@@ -333,10 +291,7 @@ fn read(
         })
         .map_err(fail)?;
     }
-    combine(&acc, &Table::constant(()), |action, ()| {
-        action.unwrap_or(default)
-    })
-    .map_err(fail)
+    combine(&acc, &Table::constant(()), |action, ()| action.unwrap_or(default)).map_err(fail)
 }
 
 /// The arguments to which a rule applies.
@@ -421,14 +376,8 @@ fn multiplexed(
                 (&mut narrow, strictest(&call.narrow), 0xffff_ffff),
             ] {
                 // libseccomp compares the whole argument, the kernel looks at the selecting bits alone.
-                let mask = if action < default {
-                    multiplexer.selector
-                } else {
-                    all
-                };
-                table
-                    .pieces
-                    .push((super::cube::Cube::on(0, mask, *nr), action));
+                let mask = if action < default { multiplexer.selector } else { all };
+                table.pieces.push((super::cube::Cube::on(0, mask, *nr), action));
                 table.pieces.retain(|(_, action)| *action != default);
             }
         }
@@ -440,10 +389,7 @@ fn multiplexed(
 /// runc adds its ENOSYS stub unless the default lets syscalls through or is ENOSYS already
 /// (libcontainer/seccomp/patchbpf, `generatePatch`).
 pub(super) fn has_stub(default: Action) -> bool {
-    !matches!(
-        default,
-        Action::Allow | Action::Log | Action::Trace(_) | Action::Errno(ENOSYS)
-    )
+    !matches!(default, Action::Allow | Action::Log | Action::Trace(_) | Action::Errno(ENOSYS))
 }
 
 /// The highest number named, per architecture.
@@ -454,13 +400,7 @@ pub(super) fn last_named<'a>(
     arches
         .iter()
         .filter_map(|arch| {
-            Some((
-                *arch,
-                names
-                    .clone()
-                    .filter_map(|n| syscalls::number(n, *arch))
-                    .max()?,
-            ))
+            Some((*arch, names.clone().filter_map(|n| syscalls::number(n, *arch)).max()?))
         })
         .collect()
 }
@@ -486,8 +426,5 @@ fn meet_flags(a: Option<&BTreeSet<Flag>>, b: Option<&BTreeSet<Flag>>) -> BTreeSe
 }
 
 fn too_complex(name: &str) -> SeccompError {
-    SeccompError::TooComplex {
-        syscall: name.to_owned(),
-        limit: table::LIMIT,
-    }
+    SeccompError::TooComplex { syscall: name.to_owned(), limit: table::LIMIT }
 }

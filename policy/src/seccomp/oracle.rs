@@ -30,15 +30,7 @@ const CONSTANTS: &[u64] = &[
     u64::MAX - 1,
     u64::MAX,
 ];
-const NAMES: &[&str] = &[
-    "socket",
-    "clone",
-    "ioctl",
-    "personality",
-    "shmat",
-    "read",
-    "openat2",
-];
+const NAMES: &[&str] = &["socket", "clone", "ioctl", "personality", "shmat", "read", "openat2"];
 
 fn constant() -> impl Strategy<Value = u64> {
     prop_oneof![8 => proptest::sample::select(CONSTANTS), 1 => any::<u64>()]
@@ -78,10 +70,7 @@ fn condition() -> impl Strategy<Value = Condition> {
             2 => Test::Le(v),
             3 => Test::Ge(v),
             4 => Test::Gt(v),
-            5..12 => Test::MaskedEq {
-                mask,
-                value: v & mask,
-            },
+            5..12 => Test::MaskedEq { mask, value: v & mask },
             _ => Test::Eq(v),
         },
     })
@@ -89,16 +78,13 @@ fn condition() -> impl Strategy<Value = Condition> {
 
 fn rule() -> impl Strategy<Value = Rule> {
     let names = proptest::sample::subsequence(NAMES, 1..=2);
-    (
-        names,
-        action(),
-        proptest::collection::vec(condition(), 0..=2),
-    )
-        .prop_map(|(names, action, conditions)| Rule {
+    (names, action(), proptest::collection::vec(condition(), 0..=2)).prop_map(
+        |(names, action, conditions)| Rule {
             names: names.into_iter().map(str::to_owned).collect(),
             action,
             conditions,
-        })
+        },
+    )
 }
 
 fn profile(arches: &'static [Arch]) -> impl Strategy<Value = Profile> {
@@ -145,27 +131,12 @@ fn evaluate(profile: &Profile, name: &str, args: [u64; 6]) -> Action {
                 rule.conditions.iter().all(holds)
             }
     };
-    profile
-        .rules
-        .iter()
-        .filter(applies)
-        .map(|r| r.action)
-        .min()
-        .unwrap_or(profile.default)
+    profile.rules.iter().filter(applies).map(|r| r.action).min().unwrap_or(profile.default)
 }
 
 fn run(program: &Program, arch: Arch, nr: u32, args: [u64; 6]) -> Action {
-    let args = if arch == Arch::X86 {
-        args.map(|a| a & 0xffff_ffff)
-    } else {
-        args
-    };
-    let data = SeccompData {
-        nr,
-        arch: arch.token(),
-        instruction_pointer: 0,
-        args,
-    };
+    let args = if arch == Arch::X86 { args.map(|a| a & 0xffff_ffff) } else { args };
+    let data = SeccompData { nr, arch: arch.token(), instruction_pointer: 0, args };
     Action::from_return(program.eval(&data)).unwrap()
 }
 

@@ -29,12 +29,7 @@ fn first(a: u64) -> [u64; 6] {
 
 fn run(program: &Program, arch: Arch, name: &str, args: [u64; 6]) -> Action {
     let nr = syscalls::number(name, arch).unwrap();
-    let data = SeccompData {
-        nr,
-        arch: arch.token(),
-        instruction_pointer: 0,
-        args,
-    };
+    let data = SeccompData { nr, arch: arch.token(), instruction_pointer: 0, args };
     Action::from_return(program.eval(&data)).unwrap()
 }
 
@@ -57,21 +52,10 @@ fn an_unconditional_rule_does_not_swallow_a_refusal() {
     ] {
         let profile = profile(ERRNO, rules);
         let program = compile(&profile).unwrap();
-        assert_eq!(
-            run(&program, Arch::native(), "socket", first(38)),
-            Action::KillProcess
-        );
-        assert_eq!(
-            run(&program, Arch::native(), "socket", first(2)),
-            Action::Allow
-        );
-        let error = Function::of(&profile, Reading::Policy)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("socket") && error.contains("rules 0 and 1"),
-            "{error}"
-        );
+        assert_eq!(run(&program, Arch::native(), "socket", first(38)), Action::KillProcess);
+        assert_eq!(run(&program, Arch::native(), "socket", first(2)), Action::Allow);
+        let error = Function::of(&profile, Reading::Policy).unwrap_err().to_string();
+        assert!(error.contains("socket") && error.contains("rules 0 and 1"), "{error}");
     }
 }
 
@@ -82,10 +66,7 @@ fn the_first_of_two_contrary_rules_does_not_win() {
         for args in [json!([]), json!([arg(0, "SCMP_CMP_EQ", 38)])] {
             let rules = json!([rule("socket", one, args.clone()), rule("socket", two, args)]);
             let program = compile(&profile(ERRNO, rules)).unwrap();
-            assert_eq!(
-                run(&program, Arch::native(), "socket", first(38)),
-                Action::KillProcess
-            );
+            assert_eq!(run(&program, Arch::native(), "socket", first(38)), Action::KillProcess);
         }
     }
 }
@@ -106,20 +87,12 @@ fn overlapping_masks_do_not_depend_on_order() {
             json!([{"index": 1, "value": 0xf0, "valueTwo": 0x10, "op": "SCMP_CMP_MASKED_EQ"}]),
         )
     };
-    for rules in [
-        json!([low(ALLOW), high(KILL)]),
-        json!([high(KILL), low(ALLOW)]),
-    ] {
+    for rules in [json!([low(ALLOW), high(KILL)]), json!([high(KILL), low(ALLOW)])] {
         let program = compile(&profile(ERRNO, rules)).unwrap();
         let at = |value| run(&program, Arch::native(), "ioctl", [0, value, 0, 0, 0, 0]);
         assert_eq!(
             [at(0x11), at(0x01), at(0x10), at(0x22)],
-            [
-                Action::KillProcess,
-                Action::Allow,
-                Action::KillProcess,
-                Action::Errno(1)
-            ]
+            [Action::KillProcess, Action::Allow, Action::KillProcess, Action::Errno(1)]
         );
     }
 }
@@ -135,9 +108,7 @@ fn two_conditions_on_one_argument_are_alternatives_to_runtimes_and_an_error_in_p
         )]),
     );
     assert_eq!(runtime(&split).always("socket"), Some(Action::Allow));
-    let error = Function::of(&split, Reading::Policy)
-        .unwrap_err()
-        .to_string();
+    let error = Function::of(&split, Reading::Policy).unwrap_err().to_string();
     assert!(error.contains("rule 0") && error.contains("OR"), "{error}");
 }
 
@@ -154,17 +125,9 @@ fn a_masked_condition_has_its_mask_first() {
         )
     };
     let function = runtime(&masked(0x1000_0000, 0x1000_0000));
-    assert_eq!(
-        function.eval(Arch::native(), "clone", first(0x1000_0011)),
-        Action::Errno(1)
-    );
-    assert_eq!(
-        function.eval(Arch::native(), "clone", first(0x11)),
-        Action::Allow
-    );
-    let error = Function::of(&masked(0x10, 0x30), Reading::Policy)
-        .unwrap_err()
-        .to_string();
+    assert_eq!(function.eval(Arch::native(), "clone", first(0x1000_0011)), Action::Errno(1));
+    assert_eq!(function.eval(Arch::native(), "clone", first(0x11)), Action::Allow);
+    let error = Function::of(&masked(0x10, 0x30), Reading::Policy).unwrap_err().to_string();
     assert!(
         error.contains("clone") && error.contains("argument 0") && error.contains("0x30"),
         "{error}"
@@ -174,13 +137,8 @@ fn a_masked_condition_has_its_mask_first() {
 #[test]
 fn an_unknown_name_in_a_refusal_is_an_error_in_policy() {
     let typo = profile(ALLOW, json!([rule("unshar", ERRNO, json!([]))]));
-    let error = Function::of(&typo, Reading::Policy)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("rule 0") && error.contains("\"unshare\""),
-        "{error}"
-    );
+    let error = Function::of(&typo, Reading::Policy).unwrap_err().to_string();
+    assert!(error.contains("rule 0") && error.contains("\"unshare\""), "{error}");
     assert!(Function::of(&typo, Reading::Runtime).is_ok());
     let future = profile(ERRNO, json!([rule("not_yet_invented", ALLOW, json!([]))]));
     assert!(
@@ -210,16 +168,8 @@ fn a_refused_family_refuses_socketcall_on_i386() {
     assert_eq!(at(Arch::X86_64, "socket", first(2)), Action::Allow);
     assert_eq!(at(Arch::X86, "socket", first(38)), eperm);
     assert_eq!(at(Arch::X86, "socket", first(2)), Action::Allow);
-    assert_eq!(
-        at(Arch::X86, "socketcall", first(1)),
-        eperm,
-        "SYS_SOCKET, whatever the family"
-    );
-    assert_eq!(
-        at(Arch::X86, "socketcall", first(3)),
-        Action::Allow,
-        "SYS_CONNECT"
-    );
+    assert_eq!(at(Arch::X86, "socketcall", first(1)), eperm, "SYS_SOCKET, whatever the family");
+    assert_eq!(at(Arch::X86, "socketcall", first(3)), Action::Allow, "SYS_CONNECT");
     assert_eq!(at(Arch::X86_64, "bpf", first(0)), eperm);
     assert_eq!(function.always("bpf"), Some(eperm));
     assert_eq!(function.always("socket"), None);
@@ -234,23 +184,11 @@ fn a_conditional_grant_of_socket_does_not_open_socketcall() {
     let grant = Profile::from_oci(&json!({"defaultAction": ERRNO, "architectures": arches, "syscalls": [
         rule("socket", ALLOW, json!([arg(0, "SCMP_CMP_NE", 40)])), rule("connect", ALLOW, json!([]))]})).unwrap();
     let program = compile(&grant).unwrap();
-    assert_eq!(
-        run(&program, Arch::X86, "socketcall", first(1)),
-        Action::Errno(38)
-    );
-    assert_eq!(
-        run(&program, Arch::X86, "socket", first(40)),
-        Action::Errno(1)
-    );
+    assert_eq!(run(&program, Arch::X86, "socketcall", first(1)), Action::Errno(38));
+    assert_eq!(run(&program, Arch::X86, "socket", first(40)), Action::Errno(1));
     assert_eq!(run(&program, Arch::X86, "socket", first(2)), Action::Allow);
-    assert_eq!(
-        run(&program, Arch::X86_64, "socket", first(40)),
-        Action::Errno(1)
-    );
-    assert_eq!(
-        run(&program, Arch::X86_64, "socket", first(2)),
-        Action::Allow
-    );
+    assert_eq!(run(&program, Arch::X86_64, "socket", first(40)), Action::Errno(1));
+    assert_eq!(run(&program, Arch::X86_64, "socket", first(2)), Action::Allow);
 }
 
 #[test]
@@ -260,16 +198,9 @@ fn architectures_meet_as_sets_and_none_means_native() {
             &Profile::from_oci(&json!({"defaultAction": ALLOW, "architectures": names})).unwrap(),
         )
     };
-    let all = on(json!([
-        "SCMP_ARCH_X86_64",
-        "SCMP_ARCH_X86",
-        "SCMP_ARCH_X32"
-    ]));
+    let all = on(json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]));
     let meet = all.meet(&on(json!([]))).unwrap();
-    assert_eq!(
-        meet.architectures().iter().copied().collect::<Vec<_>>(),
-        [Arch::native()]
-    );
+    assert_eq!(meet.architectures().iter().copied().collect::<Vec<_>>(), [Arch::native()]);
     assert_eq!(meet.eval(Arch::Mips, "read", [0; 6]), Action::KillThread);
     assert!(meet.le(&all) && !all.le(&meet));
 }
@@ -279,34 +210,19 @@ fn the_boundary_of_enosys_stays_where_the_older_profile_has_it() {
     // openat2 is 437 everywhere, fchmodat2 452.
     let old = runtime(&profile(
         ERRNO,
-        json!([
-            rule("read", ALLOW, json!([])),
-            rule("openat2", ALLOW, json!([]))
-        ]),
+        json!([rule("read", ALLOW, json!([])), rule("openat2", ALLOW, json!([]))]),
     ));
     let new = runtime(&profile(
         ERRNO,
-        json!([
-            rule("read", ALLOW, json!([])),
-            rule("fchmodat2", ALLOW, json!([]))
-        ]),
+        json!([rule("read", ALLOW, json!([])), rule("fchmodat2", ALLOW, json!([]))]),
     ));
     let merged = old.meet(&new).unwrap().to_profile().unwrap();
     let program = compile(&merged).unwrap();
-    assert_eq!(
-        run(&program, Arch::native(), "fchmodat2", [0; 6]),
-        Action::Errno(38)
-    );
-    assert_eq!(
-        run(&program, Arch::native(), "openat2", [0; 6]),
-        Action::Errno(1)
-    );
+    assert_eq!(run(&program, Arch::native(), "fchmodat2", [0; 6]), Action::Errno(38));
+    assert_eq!(run(&program, Arch::native(), "openat2", [0; 6]), Action::Errno(1));
     assert_eq!(run(&program, Arch::native(), "read", [0; 6]), Action::Allow);
     let named = merged.to_oci().to_string();
-    assert!(
-        named.contains("openat2") && !named.contains("fchmodat2"),
-        "{named}"
-    );
+    assert!(named.contains("openat2") && !named.contains("fchmodat2"), "{named}");
 }
 
 #[test]

@@ -80,9 +80,8 @@ impl Profile {
     /// # Errors
     /// [`SeccompError::Parse`] for a wrong shape, [`SeccompError::Value`] for a wrong value, naming the rule.
     pub fn from_oci(value: &serde_json::Value) -> Result<Self, SeccompError> {
-        let raw: Raw = serde_json::from_value(value.clone()).map_err(|e| SeccompError::Parse {
-            reason: format!("linux.seccomp: {e}"),
-        })?;
+        let raw: Raw = serde_json::from_value(value.clone())
+            .map_err(|e| SeccompError::Parse { reason: format!("linux.seccomp: {e}") })?;
         Self::try_from(raw)
     }
 
@@ -142,24 +141,15 @@ impl Flag {
         (Flag::Tsync, "SECCOMP_FILTER_FLAG_TSYNC"),
         (Flag::Log, "SECCOMP_FILTER_FLAG_LOG"),
         (Flag::SpecAllow, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
-        (
-            Flag::WaitKillableRecv,
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-        ),
+        (Flag::WaitKillableRecv, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
     ];
 
     fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, n)| *n == name)
-            .map(|(flag, _)| *flag)
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(flag, _)| *flag)
     }
 
     fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(flag, _)| *flag == self)
-            .map_or("", |(_, name)| name)
+        Self::ALL.iter().find(|(flag, _)| *flag == self).map_or("", |(_, name)| name)
     }
 }
 
@@ -222,15 +212,7 @@ impl TryFrom<Raw> for Profile {
             rules: rules
                 .into_iter()
                 .enumerate()
-                .map(|(i, r)| {
-                    rule(
-                        i,
-                        r.names,
-                        &r.action,
-                        r.errno_ret,
-                        &r.args.unwrap_or_default(),
-                    )
-                })
+                .map(|(i, r)| rule(i, r.names, &r.action, r.errno_ret, &r.args.unwrap_or_default()))
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -248,9 +230,7 @@ impl From<Profile> for Raw {
             architectures: Some(profile.architectures)
                 .filter(|set| !set.is_empty())
                 .map(|set| set.iter().map(|a| a.oci().to_owned()).collect()),
-            flags: profile
-                .flags
-                .map(|set| set.iter().map(|f| f.name().to_owned()).collect()),
+            flags: profile.flags.map(|set| set.iter().map(|f| f.name().to_owned()).collect()),
             listener_path,
             listener_metadata,
             syscalls: Some(profile.rules)
@@ -306,10 +286,7 @@ pub(super) fn rule(
             "no syscall is named; remove the rule",
         ));
     };
-    let place = format!(
-        "rule {at} ({first}{})",
-        if names.len() > 1 { ", ..." } else { "" }
-    );
+    let place = format!("rule {at} ({first}{})", if names.len() > 1 { ", ..." } else { "" });
     if names.iter().any(String::is_empty) {
         return Err(SeccompError::value(place, "an empty syscall name"));
     }
@@ -319,11 +296,7 @@ pub(super) fn rule(
         .enumerate()
         .map(|(n, arg)| condition(&format!("{place}, args[{n}]"), arg))
         .collect::<Result<_, _>>()?;
-    Ok(Rule {
-        names,
-        action,
-        conditions,
-    })
+    Ok(Rule { names, action, conditions })
 }
 
 fn condition(place: &str, raw: &RawCondition) -> Result<Condition, SeccompError> {
@@ -341,10 +314,7 @@ fn condition(place: &str, raw: &RawCondition) -> Result<Condition, SeccompError>
         "SCMP_CMP_EQ" => Test::Eq(raw.value),
         "SCMP_CMP_GE" => Test::Ge(raw.value),
         "SCMP_CMP_GT" => Test::Gt(raw.value),
-        "SCMP_CMP_MASKED_EQ" => Test::MaskedEq {
-            mask: raw.value,
-            value: raw.value_two,
-        },
+        "SCMP_CMP_MASKED_EQ" => Test::MaskedEq { mask: raw.value, value: raw.value_two },
         other => {
             return Err(SeccompError::value(
                 place,
@@ -388,16 +358,10 @@ pub(super) fn listener(
     metadata: Option<String>,
 ) -> Result<Option<Listener>, SeccompError> {
     // Go writes and reads an absent string as "".
-    match (
-        path.filter(|p| !p.is_empty()),
-        metadata.filter(|m| !m.is_empty()),
-    ) {
+    match (path.filter(|p| !p.is_empty()), metadata.filter(|m| !m.is_empty())) {
         (None, None) => Ok(None),
         (Some(path), metadata) => Ok(Some(Listener { path, metadata })),
-        (None, Some(_)) => Err(SeccompError::value(
-            "listenerMetadata",
-            "set without listenerPath",
-        )),
+        (None, Some(_)) => Err(SeccompError::value("listenerMetadata", "set without listenerPath")),
     }
 }
 
@@ -465,10 +429,7 @@ mod tests {
             json!({"defaultErrnoRet": 1}),
         ] {
             let mut value = json!({"defaultAction": "SCMP_ACT_ALLOW"});
-            value
-                .as_object_mut()
-                .unwrap()
-                .extend(extra.as_object().unwrap().clone());
+            value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             assert!(Profile::from_oci(&value).is_err(), "{value}");
         }
         let minimal =
@@ -476,10 +437,6 @@ mod tests {
                 .unwrap();
         assert_eq!(minimal.default_action(), Action::KillThread);
         assert!(minimal.covered().contains(&Arch::native()));
-        assert_eq!(
-            minimal.kernel_flags(),
-            4,
-            "no flags at all means SPEC_ALLOW to runtimes"
-        );
+        assert_eq!(minimal.kernel_flags(), 4, "no flags at all means SPEC_ALLOW to runtimes");
     }
 }

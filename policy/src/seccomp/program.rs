@@ -54,15 +54,10 @@ impl Program {
     pub fn new(instructions: Vec<Instruction>) -> Result<Self, SeccompError> {
         let count = instructions.len();
         if count > LIMIT {
-            return Err(SeccompError::TooLong {
-                count,
-                limit: LIMIT,
-            });
+            return Err(SeccompError::TooLong { count, limit: LIMIT });
         }
-        let fail = |at: usize, problem: &str| SeccompError::Program {
-            at,
-            problem: problem.to_owned(),
-        };
+        let fail =
+            |at: usize, problem: &str| SeccompError::Program { at, problem: problem.to_owned() };
         for (at, instruction) in instructions.iter().enumerate() {
             let inside = |skip: u32| (skip as usize) < count - at - 1;
             match instruction.code {
@@ -88,10 +83,7 @@ impl Program {
         }
         match instructions.last().map(|i| i.code) {
             Some(RETURN | 0x16) => Ok(Self(instructions)),
-            _ => Err(fail(
-                count.saturating_sub(1),
-                "the last instruction is not a return",
-            )),
+            _ => Err(fail(count.saturating_sub(1), "the last instruction is not a return")),
         }
     }
 
@@ -170,11 +162,8 @@ impl SeccompData {
             OFFSET_ARCH => self.arch,
             8 | 12 => halves(self.instruction_pointer, offset == 12),
             _ => {
-                let arg = self
-                    .args
-                    .get((offset as usize).wrapping_sub(16) / 8)
-                    .copied()
-                    .unwrap_or(0);
+                let arg =
+                    self.args.get((offset as usize).wrapping_sub(16) / 8).copied().unwrap_or(0);
                 halves(arg, offset % 8 == 4)
             }
         }
@@ -186,12 +175,7 @@ mod tests {
     use super::*;
 
     fn op(code: u16, k: u32) -> Instruction {
-        Instruction {
-            code,
-            jt: 0,
-            jf: 0,
-            k,
-        }
+        Instruction { code, jt: 0, jf: 0, k }
     }
 
     #[test]
@@ -202,28 +186,16 @@ mod tests {
             instruction_pointer: 3,
             args: [0x1111_2222_3333_4444, 0, 0, 0, 0, 0x5555_6666_7777_8888],
         };
-        let read = |k| {
-            Program::new(vec![op(LOAD, k), op(0x16, 0)])
-                .unwrap()
-                .eval(&data)
-        };
+        let read = |k| Program::new(vec![op(LOAD, k), op(0x16, 0)]).unwrap().eval(&data);
         let words = [0, 4, 8, 16, 20, 56, 60].map(read);
         if cfg!(target_endian = "little") {
-            assert_eq!(
-                words,
-                [1, 2, 3, 0x3333_4444, 0x1111_2222, 0x7777_8888, 0x5555_6666]
-            );
+            assert_eq!(words, [1, 2, 3, 0x3333_4444, 0x1111_2222, 0x7777_8888, 0x5555_6666]);
         }
     }
 
     #[test]
     fn programs_that_the_kernel_refuses_are_refused() {
-        let jump = |jt, jf| Instruction {
-            code: JUMP_EQUAL,
-            jt,
-            jf,
-            k: 0,
-        };
+        let jump = |jt, jf| Instruction { code: JUMP_EQUAL, jt, jf, k: 0 };
         let refused: Vec<Vec<Instruction>> = vec![
             vec![],
             vec![op(LOAD, 0)],
@@ -245,23 +217,13 @@ mod tests {
 
     #[test]
     fn arithmetic_and_jumps() {
-        let data = SeccompData {
-            nr: 6,
-            arch: 0,
-            instruction_pointer: 0,
-            args: [0; 6],
-        };
+        let data = SeccompData { nr: 6, arch: 0, instruction_pointer: 0, args: [0; 6] };
         let program = Program::new(vec![
             op(LOAD, 0),
             op(0x54, 3),
             op(0x07, 0),
             op(0x0c, 0),
-            Instruction {
-                code: JUMP_GREATER,
-                jt: 0,
-                jf: 1,
-                k: 3,
-            },
+            Instruction { code: JUMP_GREATER, jt: 0, jf: 1, k: 3 },
             op(RETURN, 7),
             op(RETURN, 8),
         ])

@@ -24,24 +24,17 @@ impl Source {
     /// [`SeccompError::TooLarge`], [`SeccompError::Parse`] with line and column, [`SeccompError::Value`].
     pub fn parse(bytes: &[u8]) -> Result<Self, SeccompError> {
         if bytes.len() > LIMIT {
-            return Err(SeccompError::TooLarge {
-                size: bytes.len(),
-                limit: LIMIT,
-            });
+            return Err(SeccompError::TooLarge { size: bytes.len(), limit: LIMIT });
         }
         // The Docker format is a superset of the OCI one, so one strict reader serves both.
-        let docker: DockerProfile =
-            serde_json::from_slice(bytes).map_err(|e| SeccompError::Parse {
-                reason: e.to_string(),
-            })?;
+        let docker: DockerProfile = serde_json::from_slice(bytes)
+            .map_err(|e| SeccompError::Parse { reason: e.to_string() })?;
         if !docker.is_plain() {
             return Ok(Self::Docker(docker));
         }
         serde_json::from_slice(bytes)
             .map(Self::Oci)
-            .map_err(|e| SeccompError::Parse {
-                reason: e.to_string(),
-            })
+            .map_err(|e| SeccompError::Parse { reason: e.to_string() })
     }
 
     /// The OCI section for one container.
@@ -80,24 +73,16 @@ mod tests {
                 &br#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultAction": "SCMP_ACT_ALLOW"}"#[..],
                 "duplicate",
             ),
-            (
-                br#"{"defaultAction": "SCMP_ACT_ERRNO", "sysCalls": []}"#,
-                "sysCalls",
-            ),
+            (br#"{"defaultAction": "SCMP_ACT_ERRNO", "sysCalls": []}"#, "sysCalls"),
             (br#"{"defaultAction": "SCMP_ACT_ERRNO"} {}"#, "trailing"),
-            (
-                br#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": ["#,
-                "EOF",
-            ),
+            (br#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": ["#, "EOF"),
             (b"[]", "invalid"),
             (b"", "EOF"),
         ] {
             let error = Source::parse(bytes).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
-        let error = Source::parse(&vec![b' '; LIMIT + 1])
-            .unwrap_err()
-            .to_string();
+        let error = Source::parse(&vec![b' '; LIMIT + 1]).unwrap_err().to_string();
         assert!(error.contains("limit"), "{error}");
     }
 }

@@ -59,16 +59,8 @@ pub(super) struct Multiplexer {
 }
 
 pub(super) const MULTIPLEXERS: [Multiplexer; 2] = [
-    Multiplexer {
-        name: "socketcall",
-        selector: 0xffff_ffff,
-        calls: SOCKETCALL,
-    },
-    Multiplexer {
-        name: "ipc",
-        selector: 0xffff,
-        calls: IPC,
-    },
+    Multiplexer { name: "socketcall", selector: 0xffff_ffff, calls: SOCKETCALL },
+    Multiplexer { name: "ipc", selector: 0xffff, calls: IPC },
 ];
 
 /// The number of `name` on `arch`; `None` when the architecture lacks it or libseccomp does not know it.
@@ -98,10 +90,7 @@ fn table(arch: Arch) -> &'static Calls {
     static TABLES: [OnceLock<Calls>; Arch::ALL.len()] =
         [const { OnceLock::new() }; Arch::ALL.len()];
     static EMPTY: OnceLock<Calls> = OnceLock::new();
-    let cell = Arch::ALL
-        .iter()
-        .position(|a| *a == arch)
-        .and_then(|place| TABLES.get(place));
+    let cell = Arch::ALL.iter().position(|a| *a == arch).and_then(|place| TABLES.get(place));
     cell.unwrap_or(&EMPTY).get_or_init(|| {
         let look_up = |nr| {
             let call = ScmpSyscall::from_raw_syscall(i32::try_from(nr).ok()?);
@@ -118,9 +107,7 @@ fn table(arch: Arch) -> &'static Calls {
 
 /// The call as libseccomp rules want it: a native number, or a pseudo number for calls of other architectures.
 pub(super) fn rule_number(name: &str) -> Option<ScmpSyscall> {
-    ScmpSyscall::from_name(name)
-        .ok()
-        .filter(|call| !call.is_error())
+    ScmpSyscall::from_name(name).ok().filter(|call| !call.is_error())
 }
 
 /// True when the linked libseccomp knows the name, on this or another architecture.
@@ -131,9 +118,7 @@ pub fn is_known(name: &str) -> bool {
 /// The known name nearest to `unknown`, if one is near.
 pub fn suggest(unknown: &str) -> Option<String> {
     let arches = [Arch::native(), Arch::X86, Arch::Arm];
-    let known = arches
-        .into_iter()
-        .flat_map(|arch| table(arch).names.iter().flatten());
+    let known = arches.into_iter().flat_map(|arch| table(arch).names.iter().flatten());
     crate::suggest::nearest(unknown, known.map(String::as_str)).map(str::to_owned)
 }
 

@@ -26,10 +26,7 @@ pub(super) struct Table<L> {
 
 impl<L: Copy + Eq> Table<L> {
     pub(super) fn constant(label: L) -> Self {
-        Self {
-            pieces: Vec::new(),
-            rest: label,
-        }
+        Self { pieces: Vec::new(), rest: label }
     }
 
     pub(super) fn at(&self, args: &[u64; 6]) -> L {
@@ -47,18 +44,12 @@ impl<L: Copy + Eq> Table<L> {
     /// All labels that some tuple has.
     pub(super) fn labels(&self) -> impl Iterator<Item = L> + '_ {
         // The pieces never cover everything: `simplify` would have made one of them the rest.
-        self.pieces
-            .iter()
-            .map(|(_, label)| *label)
-            .chain([self.rest])
+        self.pieces.iter().map(|(_, label)| *label).chain([self.rest])
     }
 
     /// The function on tuples of 32-bit arguments.
     pub(super) fn narrow(&self) -> Result<Self, TooMany> {
-        let pieces = self
-            .pieces
-            .iter()
-            .filter_map(|(cube, label)| Some((cube.narrow()?, *label)));
+        let pieces = self.pieces.iter().filter_map(|(cube, label)| Some((cube.narrow()?, *label)));
         simplify(pieces.collect(), self.rest)
     }
 
@@ -123,25 +114,14 @@ impl Table<bool> {
 fn below(index: usize, bound: u64, bits: u32, negated: bool) -> Table<bool> {
     let full = u64::MAX >> (64 - bits);
     let above_bit = |bit: u32| {
-        if bit == 63 {
-            0
-        } else {
-            full & (u64::MAX << (bit + 1))
-        }
+        if bit == 63 { 0 } else { full & (u64::MAX << (bit + 1)) }
     };
     let prefix = |bit: u32| {
         let one = 1_u64 << bit;
-        Cube::on(
-            index,
-            above_bit(bit) | one,
-            (bound & above_bit(bit)) | (!bound & one),
-        )
+        Cube::on(index, above_bit(bit) | one, (bound & above_bit(bit)) | (!bound & one))
     };
-    let (inside, set): (bool, u32) = if bound.count_ones() <= bits / 2 {
-        (true, 1)
-    } else {
-        (false, 0)
-    };
+    let (inside, set): (bool, u32) =
+        if bound.count_ones() <= bits / 2 { (true, 1) } else { (false, 0) };
     let mut pieces: Vec<(Cube, bool)> = (0..bits)
         .filter(|bit| (bound >> bit) & 1 == u64::from(set))
         .map(|bit| (prefix(bit), inside != negated))
@@ -149,10 +129,7 @@ fn below(index: usize, bound: u64, bits: u32, negated: bool) -> Table<bool> {
     if !inside {
         pieces.push((Cube::on(index, full, bound), negated));
     }
-    Table {
-        pieces,
-        rest: inside == negated,
-    }
+    Table { pieces, rest: inside == negated }
 }
 
 /// The pointwise combination of two functions.
@@ -201,11 +178,7 @@ fn push<L: Copy + Eq>(
     if label != rest {
         pieces.push((cube, label));
     }
-    if pieces.len() > WORK {
-        Err(TooMany)
-    } else {
-        Ok(())
-    }
+    if pieces.len() > WORK { Err(TooMany) } else { Ok(()) }
 }
 
 /// Disjoint cubes that make up `cube` without all of `others`; gives up above `limit` cubes.
@@ -231,24 +204,14 @@ fn without<'a>(
 /// Joins neighbours (two cubes of one label that differ in one fixed bit), and lets the label with the most cubes be the
 /// rest when that is shorter.
 fn simplify<L: Copy + Eq>(pieces: Vec<(Cube, L)>, rest: L) -> Result<Table<L>, TooMany> {
-    let mut table = Table {
-        pieces: join(pieces),
-        rest,
-    };
+    let mut table = Table { pieces: join(pieces), rest };
     if table.pieces.len() > 2
-        && let Ok(outside) = without(
-            Cube::ANY,
-            table.pieces.iter().map(|(cube, _)| cube),
-            2 * table.pieces.len(),
-        )
+        && let Ok(outside) =
+            without(Cube::ANY, table.pieces.iter().map(|(cube, _)| cube), 2 * table.pieces.len())
         && let Some(common) = most_common(&table.pieces)
     {
         let outside = join(outside.into_iter().map(|cube| (cube, rest)).collect());
-        let others = table
-            .pieces
-            .iter()
-            .filter(|(_, label)| *label != common)
-            .count();
+        let others = table.pieces.iter().filter(|(_, label)| *label != common).count();
         if outside.len() + others < table.pieces.len() {
             table.pieces.retain(|(_, label)| *label != common);
             table.pieces.extend(outside);
@@ -259,11 +222,7 @@ fn simplify<L: Copy + Eq>(pieces: Vec<(Cube, L)>, rest: L) -> Result<Table<L>, T
     {
         table = Table::constant(*label);
     }
-    if table.pieces.len() > LIMIT {
-        Err(TooMany)
-    } else {
-        Ok(table)
-    }
+    if table.pieces.len() > LIMIT { Err(TooMany) } else { Ok(table) }
 }
 
 fn most_common<L: Copy + Eq>(pieces: &[(Cube, L)]) -> Option<L> {
@@ -318,11 +277,8 @@ fn neighbours(cube: &Cube) -> impl Iterator<Item = (u64, Cube, Cube)> {
             let bit = open & open.wrapping_neg();
             open &= !bit;
             let (mut twin, mut joined) = (cube, cube);
-            let (own, flipped, both) = (
-                cube.0.get(index)?,
-                twin.0.get_mut(index)?,
-                joined.0.get_mut(index)?,
-            );
+            let (own, flipped, both) =
+                (cube.0.get(index)?, twin.0.get_mut(index)?, joined.0.get_mut(index)?);
             flipped.value ^= bit;
             both.mask &= !bit;
             both.value &= !bit;
@@ -365,10 +321,7 @@ mod tests {
             3 => Test::Eq(v),
             4 => Test::Ge(v),
             5 => Test::Gt(v),
-            _ => Test::MaskedEq {
-                mask,
-                value: v & mask,
-            },
+            _ => Test::MaskedEq { mask, value: v & mask },
         })
     }
 
@@ -406,15 +359,7 @@ mod tests {
 
     #[test]
     fn the_complement_of_one_value_stays_short() {
-        let ne = |v| {
-            Table::condition(
-                &Condition {
-                    index: 0,
-                    test: Test::Ne(v),
-                },
-                64,
-            )
-        };
+        let ne = |v| Table::condition(&Condition { index: 0, test: Test::Ne(v) }, 64);
         let both = combine(&ne(38), &ne(40), |a, b| a && b).unwrap();
         assert_eq!((both.pieces.len(), both.rest), (2, true));
         let written_out = both.without_label(false).unwrap();

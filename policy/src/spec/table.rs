@@ -59,7 +59,10 @@ pub const FIELDS: &[(&str, Decision)] = &[
     ("process.user.username", NotLinux),
     ("process.args", Floored("landlock")),
     ("process.commandLine", NotLinux),
-    ("process.env", Passed("data of the workload; nothing of ours reads it but PATH, for the lookup")),
+    (
+        "process.env",
+        Passed("data of the workload; nothing of ours reads it but PATH, for the lookup"),
+    ),
     ("process.cwd", Passed("runc and crun refuse a directory outside the root")),
     ("process.capabilities", Floored("capabilities")),
     ("process.capabilities.bounding", Floored("capabilities")),
@@ -152,7 +155,10 @@ pub const FIELDS: &[(&str, Decision)] = &[
     ("linux.resources.memory.limit", Floored("resources")),
     ("linux.resources.memory.reservation", Passed("below the limit, which is floored")),
     ("linux.resources.memory.swap", Floored("resources")),
-    ("linux.resources.memory.kernel", Passed("a tighter limit inside the limit; ignored since Linux 5.4")),
+    (
+        "linux.resources.memory.kernel",
+        Passed("a tighter limit inside the limit; ignored since Linux 5.4"),
+    ),
     ("linux.resources.memory.kernelTCP", Passed("a tighter limit inside the limit")),
     ("linux.resources.memory.swappiness", Passed("how the container's own memory is reclaimed")),
     ("linux.resources.memory.disableOOMKiller", Floored("fields")),

@@ -74,10 +74,7 @@ impl Create {
     pub(super) fn from_given(given: &Given) -> Result<Self, ArgvError> {
         // crun reads another file than config.json, from anywhere. What is judged must be what is
         // run.
-        if given
-            .value("config")
-            .is_some_and(|name| name != "config.json")
-        {
+        if given.value("config").is_some_and(|name| name != "config.json") {
             return Err(ArgvError::RefusedFlag {
                 verb: given.verb(),
                 flag: "config",
@@ -132,8 +129,5 @@ impl Run {
 }
 
 pub(super) fn emit_preserved(count: u32, out: &mut Emit) {
-    out.value(
-        "preserve-fds",
-        (count > 0).then(|| OsString::from(count.to_string())),
-    );
+    out.value("preserve-fds", (count > 0).then(|| OsString::from(count.to_string())));
 }

@@ -105,7 +105,5 @@ pub enum ArgvError {
 }
 
 fn suggestion(like: &Option<String>) -> String {
-    like.as_ref()
-        .map(|flag| format!(" (did you mean {flag}?)"))
-        .unwrap_or_default()
+    like.as_ref().map(|flag| format!(" (did you mean {flag}?)")).unwrap_or_default()
 }

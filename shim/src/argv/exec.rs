@@ -126,10 +126,7 @@ impl Exec {
     /// The same exec, running what `file` describes.
     #[must_use]
     pub fn with_process_file(self, file: PathBuf) -> Self {
-        Self {
-            process: ProcessSource::File(file),
-            ..self
-        }
+        Self { process: ProcessSource::File(file), ..self }
     }
 
     pub(super) fn emit(&self, out: &mut Emit) {
@@ -162,10 +159,7 @@ impl Inline {
             cwd: given.owned("cwd"),
             env: given.many("env"),
             tty: given.bool("tty")?,
-            user: given
-                .value("user")
-                .map(|user| User::parse(given, user))
-                .transpose()?,
+            user: given.value("user").map(|user| User::parse(given, user)).transpose()?,
             additional_gids: given
                 .many("additional-gids")
                 .iter()
@@ -200,14 +194,8 @@ impl Inline {
 impl User {
     fn parse(given: &Given, value: &OsStr) -> Result<Self, ArgvError> {
         let parsed = value.to_str().and_then(|text| match text.split_once(':') {
-            None => Some(Self {
-                uid: decimal(text)?,
-                gid: None,
-            }),
-            Some((uid, gid)) => Some(Self {
-                uid: decimal(uid)?,
-                gid: Some(decimal(gid)?),
-            }),
+            None => Some(Self { uid: decimal(text)?, gid: None }),
+            Some((uid, gid)) => Some(Self { uid: decimal(uid)?, gid: Some(decimal(gid)?) }),
         });
         parsed.ok_or_else(|| given.bad("user", value, "UID or UID:GID, decimal, 32 bits each"))
     }

@@ -48,10 +48,7 @@ pub(super) struct Flag {
     pub(super) shorts: &'static [char],
     pub(super) kind: Kind,
     /// Read by the test that holds the tables against the installed runtimes' help.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "documentation, checked by a test")
-    )]
+    #[cfg_attr(not(test), expect(dead_code, reason = "documentation, checked by a test"))]
     pub(super) of: Of,
 }
 
@@ -62,12 +59,7 @@ impl Flag {
         kind: Kind,
         of: Of,
     ) -> Self {
-        Self {
-            long,
-            shorts,
-            kind,
-            of,
-        }
+        Self { long, shorts, kind, of }
     }
 }
 
@@ -105,22 +97,14 @@ impl Given {
         let mut matches = grammar(verb, table, stop)
             .try_get_matches_from(argv)
             .map_err(|error| explain(verb, &error))?;
-        let words = matches
-            .remove_many::<OsString>(WORDS)
-            .into_iter()
-            .flatten()
-            .collect();
+        let words = matches.remove_many::<OsString>(WORDS).into_iter().flatten().collect();
         let mut values = BTreeMap::new();
         for flag in rows(table) {
             if let Some(found) = matches.remove_many::<OsString>(flag.long) {
                 values.insert(flag.long, found.collect());
             }
         }
-        Ok(Self {
-            verb,
-            values,
-            words,
-        })
+        Ok(Self { verb, values, words })
     }
 
     pub(super) fn verb(&self) -> &'static str {
@@ -132,13 +116,9 @@ impl Given {
         let Some(value) = self.last(long) else {
             return Ok(None);
         };
-        go_bool(value).map(Some).ok_or_else(|| {
-            self.bad(
-                long,
-                value,
-                "true or false (a flag without value means true)",
-            )
-        })
+        go_bool(value)
+            .map(Some)
+            .ok_or_else(|| self.bad(long, value, "true or false (a flag without value means true)"))
     }
 
     pub(super) fn bool(&self, long: &str) -> Result<bool, ArgvError> {
@@ -160,23 +140,13 @@ impl Given {
 
     /// A plain decimal number. Go's flag package reads `010` as eight and crun as ten: refused.
     pub(super) fn number(&self, long: &str, max: u32) -> Result<Option<u32>, ArgvError> {
-        self.value(long)
-            .map(|value| self.as_number(long, value, max))
-            .transpose()
+        self.value(long).map(|value| self.as_number(long, value, max)).transpose()
     }
 
     pub(super) fn as_number(&self, long: &str, value: &OsStr, max: u32) -> Result<u32, ArgvError> {
-        value
-            .to_str()
-            .and_then(decimal)
-            .filter(|n| *n <= max)
-            .ok_or_else(|| {
-                self.bad(
-                    long,
-                    value,
-                    "a decimal number without sign or leading zero, within range",
-                )
-            })
+        value.to_str().and_then(decimal).filter(|n| *n <= max).ok_or_else(|| {
+            self.bad(long, value, "a decimal number without sign or leading zero, within range")
+        })
     }
 
     pub(super) fn bad(&self, long: &str, value: &OsStr, expected: &'static str) -> ArgvError {
@@ -328,10 +298,7 @@ fn cluster_takes_next(table: &'static [Flag], cluster: &[u8]) -> bool {
     let takes_value = |b: u8| {
         rows(table).any(|flag| flag.kind != Kind::Bool && flag.shorts.contains(&char::from(b)))
     };
-    cluster
-        .iter()
-        .position(|b| takes_value(*b))
-        .is_some_and(|at| at + 1 == cluster.len())
+    cluster.iter().position(|b| takes_value(*b)).is_some_and(|at| at + 1 == cluster.len())
 }
 
 /// Puts clap's error into our words, which name the verb and the flag and nothing of clap's usage.
@@ -343,11 +310,9 @@ fn explain(verb: &'static str, error: &clap::Error) -> ArgvError {
     };
     let argument = text(ContextKind::InvalidArg);
     match (error.kind(), argument) {
-        (ErrorKind::UnknownArgument, Some(flag)) => ArgvError::UnknownFlag {
-            verb,
-            flag,
-            like: text(ContextKind::SuggestedArg),
-        },
+        (ErrorKind::UnknownArgument, Some(flag)) => {
+            ArgvError::UnknownFlag { verb, flag, like: text(ContextKind::SuggestedArg) }
+        }
         (ErrorKind::InvalidValue, Some(flag)) => ArgvError::BadValue {
             verb,
             flag: bare(&flag),
@@ -356,12 +321,7 @@ fn explain(verb: &'static str, error: &clap::Error) -> ArgvError {
         },
         _ => ArgvError::Syntax {
             verb,
-            message: error
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or("not understood")
-                .to_owned(),
+            message: error.to_string().lines().next().unwrap_or("not understood").to_owned(),
         },
     }
 }

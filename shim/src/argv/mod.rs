@@ -89,9 +89,7 @@ impl Invocation {
 impl Command {
     fn parse(word: &OsString, rest: &[OsString]) -> Result<Self, ArgvError> {
         if word == "help" || word == "h" {
-            return Ok(Self::Help(
-                rest.first().map(|verb| Verb::find(verb)).transpose()?,
-            ));
+            return Ok(Self::Help(rest.first().map(|verb| Verb::find(verb)).transpose()?));
         }
         let verb = Verb::find(word)?;
         let given = Given::parse(verb.name(), verb.flags(), verb.stop(), rest)?;

@@ -18,13 +18,8 @@ fn parse(line: &str) -> Result<Invocation, ArgvError> {
 }
 
 fn canonical(line: &str) -> String {
-    let argv = parse(line)
-        .unwrap_or_else(|e| panic!("{line}: {e}"))
-        .to_argv();
-    argv.iter()
-        .map(|w| w.to_str().unwrap())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let argv = parse(line).unwrap_or_else(|e| panic!("{line}: {e}")).to_argv();
+    argv.iter().map(|w| w.to_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -44,11 +39,7 @@ fn what_the_callers_send_is_understood() {
             "--log=/l --log-format=json --root=/r exec --detach --pid-file=/b/x.pid \
              --process=/tmp/runc-process12 c1",
         ),
-        (
-            "containerd delete and kill",
-            "--root /r kill --all c1 9",
-            "--root=/r kill --all c1 9",
-        ),
+        ("containerd delete and kill", "--root /r kill --all c1 9", "--root=/r kill --all c1 9"),
         (
             "conmon create",
             "--systemd-cgroup --log-format=json --log=/run/l create --bundle /b --no-pivot \
@@ -59,32 +50,16 @@ fn what_the_callers_send_is_understood() {
         ("podman features", "features", "features"),
         ("podman version", "--version", "--version"),
         ("a person", "run -d -b /b c1", "run --bundle=/b --detach c1"),
-        (
-            "flags after words, as runc takes them",
-            "run c1 -b=/b",
-            "run --bundle=/b c1",
-        ),
+        ("flags after words, as runc takes them", "run c1 -b=/b", "run --bundle=/b c1"),
         (
             "a person's exec",
             "exec -t -e A=1 -e=B=2 --cap CAP_KILL -c CAP_CHOWN -u 5:6 -g 7 c1 ls -t --help -- -p",
             "exec --env=A=1 --env=B=2 --tty --user=5:6 --additional-gids=7 --cap=CAP_KILL \
              --cap=CAP_CHOWN c1 ls -t --help -- -p",
         ),
-        (
-            "flags in clusters, as crun takes them",
-            "exec -td c1 sh",
-            "exec --detach --tty c1 sh",
-        ),
-        (
-            "the last one wins",
-            "create --bundle /a --bundle /b c1",
-            "create --bundle=/b c1",
-        ),
-        (
-            "booleans in Go's way",
-            "run --detach=true --keep=0 c1",
-            "run --detach c1",
-        ),
+        ("flags in clusters, as crun takes them", "exec -td c1 sh", "exec --detach --tty c1 sh"),
+        ("the last one wins", "create --bundle /a --bundle /b c1", "create --bundle=/b c1"),
+        ("booleans in Go's way", "run --detach=true --keep=0 c1", "run --detach c1"),
         (
             "no-new-privs is three-valued",
             "exec --no-new-privs=f c s",
@@ -95,11 +70,7 @@ fn what_the_callers_send_is_understood() {
             "update --memory-swap -1 c1",
             "update --memory-swap=-1 c1",
         ),
-        (
-            "update from a file",
-            "update -r - c1",
-            "update --resources=- c1",
-        ),
+        ("update from a file", "update -r - c1", "update --resources=- c1"),
         ("ps options are ps'", "ps c1 -o pid", "ps c1 -o pid"),
         ("help", "exec -h", "exec --help"),
         ("help", "help kill", "kill --help"),
@@ -138,10 +109,7 @@ fn what_is_not_in_the_grammar_is_refused_by_name() {
         ("exec --user root c1 sh", "root"),
         ("exec --additional-gids -1 c1 sh", "-1"),
         ("--log-format xml state c1", "xml"),
-        (
-            "--systemd-cgroup --cgroup-manager cgroupfs state c1",
-            "cgroup-manager",
-        ),
+        ("--systemd-cgroup --cgroup-manager cgroupfs state c1", "cgroup-manager"),
         ("kill c1 -- -9", "-9"),
         ("list c1", "no argument"),
     ] {
@@ -177,19 +145,10 @@ fn flags_in_help(runtime: &str, args: &[&str]) -> Vec<String> {
         return Vec::new();
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let listed = text
-        .split_once("OPTIONS:")
-        .map_or(text.as_str(), |(_, options)| options);
+    let listed = text.split_once("OPTIONS:").map_or(text.as_str(), |(_, options)| options);
     let mut found = Vec::new();
-    for line in listed
-        .lines()
-        .map(str::trim_start)
-        .filter(|line| line.starts_with('-'))
-    {
-        for word in line
-            .split([' ', ',', '=', '['])
-            .take_while(|word| !word.contains('\t'))
-        {
+    for line in listed.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
+        for word in line.split([' ', ',', '=', '[']).take_while(|word| !word.contains('\t')) {
             match word.strip_prefix("--") {
                 Some(long) if !long.is_empty() => found.push(long.to_owned()),
                 _ => {}
@@ -205,16 +164,10 @@ fn the_tables_have_every_flag_that_the_installed_runtimes_list() {
                  resume features spec checkpoint";
     for (runtime, other) in [("runc", Of::Crun), ("crun", Of::Runc)] {
         let check = |place: &str, table: &'static [Flag], listed: Vec<String>| {
-            for long in listed
-                .iter()
-                .filter(|l| !matches!(l.as_str(), "help" | "usage"))
-            {
+            for long in listed.iter().filter(|l| !matches!(l.as_str(), "help" | "usage")) {
                 let row = table.iter().find(|flag| flag.long == long);
                 let row = row.unwrap_or_else(|| panic!("{runtime} {place}: --{long} is missing"));
-                assert_ne!(
-                    row.of, other,
-                    "{runtime} {place}: --{long} is {runtime}'s too"
-                );
+                assert_ne!(row.of, other, "{runtime} {place}: --{long} is {runtime}'s too");
             }
         };
         let globals = flags_in_help(runtime, &[]);
@@ -232,32 +185,18 @@ fn the_tables_have_every_flag_that_the_installed_runtimes_list() {
 
 #[test]
 fn no_table_has_a_flag_twice() {
-    for name in [
-        "create",
-        "run",
-        "exec",
-        "restore",
-        "update",
-        "kill",
-        "delete",
-        "checkpoint",
-    ] {
+    for name in ["create", "run", "exec", "restore", "update", "kill", "delete", "checkpoint"] {
         let table = Verb::find(name.as_ref()).unwrap().flags();
         for (at, flag) in table.iter().enumerate() {
-            assert!(
-                table[..at].iter().all(|f| f.long != flag.long),
-                "{name} --{}",
-                flag.long
-            );
+            assert!(table[..at].iter().all(|f| f.long != flag.long), "{name} --{}", flag.long);
         }
     }
 }
 
 /// Lines made of one verb's own vocabulary, so that many of them parse.
 fn plausible_line() -> impl Strategy<Value = Vec<OsString>> {
-    let verbs: &[&'static str] = &[
-        "create", "run", "exec", "update", "restore", "kill", "delete", "ps", "state",
-    ];
+    let verbs: &[&'static str] =
+        &["create", "run", "exec", "update", "restore", "kill", "delete", "ps", "state"];
     prop::sample::select(verbs.to_vec()).prop_flat_map(|name| {
         let table = Verb::find(name.as_ref()).unwrap().flags();
         let value = prop::sample::select(vec![
@@ -276,17 +215,15 @@ fn plausible_line() -> impl Strategy<Value = Vec<OsString>> {
                 _ => vec![format!("--{}", flag.long), value.to_owned()],
             }
         });
-        (
-            prop::collection::vec(word, 0..6),
-            prop::collection::vec(value, 0..4),
-        )
-            .prop_map(move |(flags, tail)| {
+        (prop::collection::vec(word, 0..6), prop::collection::vec(value, 0..4)).prop_map(
+            move |(flags, tail)| {
                 let mut line = vec![name.to_owned()];
                 line.extend(flags.into_iter().flatten());
                 line.push("c1".to_owned());
                 line.extend(tail.into_iter().map(str::to_owned));
                 line.into_iter().map(OsString::from).collect()
-            })
+            },
+        )
     })
 }
 
@@ -331,8 +268,5 @@ fn most_plausible_lines_are_understood() {
             Invocation::parse(&argv).is_ok()
         })
         .count();
-    assert!(
-        understood > 50,
-        "only {understood} of 500: the round trip above proves little"
-    );
+    assert!(understood > 50, "only {understood} of 500: the round trip above proves little");
 }

@@ -61,11 +61,7 @@ impl Update {
             .filter(|flag| flag.long != "resources")
             .filter_map(|flag| Some((flag.long, given.value(flag.long)?.to_owned())))
             .collect();
-        Ok(Self {
-            id: only_id(given)?,
-            resources,
-            limits,
-        })
+        Ok(Self { id: only_id(given)?, resources, limits })
     }
 
     pub(super) fn emit(&self, out: &mut Emit) {

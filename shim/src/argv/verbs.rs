@@ -148,9 +148,7 @@ impl Verb {
         ALL.iter()
             .copied()
             .find(|verb| word == verb.name())
-            .ok_or_else(|| ArgvError::UnknownVerb {
-                verb: word.to_string_lossy().into_owned(),
-            })
+            .ok_or_else(|| ArgvError::UnknownVerb { verb: word.to_string_lossy().into_owned() })
     }
 
     pub(super) fn flags(self) -> &'static [Flag] {
@@ -202,11 +200,7 @@ impl Plain {
         };
         let got = given.words.len();
         if got < least || got > most {
-            return Err(ArgvError::Arguments {
-                verb: verb.name(),
-                expected,
-                got,
-            });
+            return Err(ArgvError::Arguments { verb: verb.name(), expected, got });
         }
         let mut flags = Vec::new();
         for flag in verb.flags() {
@@ -215,12 +209,7 @@ impl Plain {
                 Kind::Bool => {}
                 Kind::Value => flags.extend(given.owned(flag.long).map(|v| (flag.long, Some(v)))),
                 Kind::Many => {
-                    flags.extend(
-                        given
-                            .many(flag.long)
-                            .into_iter()
-                            .map(|v| (flag.long, Some(v))),
-                    );
+                    flags.extend(given.many(flag.long).into_iter().map(|v| (flag.long, Some(v))));
                 }
             }
         }
@@ -231,12 +220,7 @@ impl Plain {
             }
             _ => (None, given.words.clone()),
         };
-        let plain = Self {
-            verb,
-            flags,
-            id,
-            words,
-        };
+        let plain = Self { verb, flags, id, words };
         plain.check_words()?;
         Ok(plain)
     }
@@ -261,11 +245,7 @@ impl Plain {
         if self.verb == Verb::Ps {
             return Ok(());
         }
-        match self
-            .words
-            .iter()
-            .find(|word| word.as_bytes().starts_with(b"-"))
-        {
+        match self.words.iter().find(|word| word.as_bytes().starts_with(b"-")) {
             None => Ok(()),
             Some(word) => Err(ArgvError::UnknownFlag {
                 verb: self.verb.name(),

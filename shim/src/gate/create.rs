@@ -159,7 +159,8 @@ fn add_hook(spec: &mut Value, list: &str, arguments: &[&str]) {
 
 /// A bundle that was created before has our hooks; they are not the caller's request.
 fn remove_own_hooks(spec: &mut Value) {
-    let lists: Vec<String> = view::entries(spec, "hooks").map(|(list, _)| list.to_owned()).collect();
+    let lists: Vec<String> =
+        view::entries(spec, "hooks").map(|(list, _)| list.to_owned()).collect();
     for list in lists {
         let field = format!("hooks.{list}");
         let theirs: Vec<Value> = view::items(spec, &field)

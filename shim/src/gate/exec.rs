@@ -21,12 +21,8 @@ impl Gate {
         let state = self.state_of(&global, &id);
         let record = Record::read(&state)?;
         let process = match &exec.process {
-            ProcessSource::File(path) => {
-                json::parse_process(&read_named(path)?).map_err(|error| GateError::Json {
-                    what: path.display().to_string(),
-                    error,
-                })?
-            }
+            ProcessSource::File(path) => json::parse_process(&read_named(path)?)
+                .map_err(|error| GateError::Json { what: path.display().to_string(), error })?,
             ProcessSource::Inline(flags) => {
                 exec_process::requested(&record.process, flags, self.family)?
             }

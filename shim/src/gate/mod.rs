@@ -126,9 +126,9 @@ impl Gate {
             Command::Run(run) => self.create(global, run.create.clone(), Some(run)),
             Command::Exec(exec) => self.exec(global, exec),
             Command::Update(update) => self.update(global, update),
-            Command::Restore(plain) => {
-                Err(GateError::Restore(plain.id.map_or_else(String::new, |id| id.as_str().to_owned())))
-            }
+            Command::Restore(plain) => Err(GateError::Restore(
+                plain.id.map_or_else(String::new, |id| id.as_str().to_owned()),
+            )),
             Command::Pass(plain) => {
                 self.forget_gone(&plain);
                 Ok(Handover::of(&Invocation { global, command: Command::Pass(plain) }))

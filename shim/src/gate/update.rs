@@ -24,10 +24,10 @@ impl Gate {
             Some(Resources::Stdin) => {
                 let mut bytes = Vec::new();
                 let limit = json::MAX_BYTES as u64 + 1;
-                stdin().take(limit).read_to_end(&mut bytes).map_err(|error| GateError::Read {
-                    path: "standard input".into(),
-                    error,
-                })?;
+                stdin()
+                    .take(limit)
+                    .read_to_end(&mut bytes)
+                    .map_err(|error| GateError::Read { path: "standard input".into(), error })?;
                 Some(("standard input".to_owned(), bytes))
             }
         };
@@ -40,17 +40,20 @@ impl Gate {
         for clause in floor.resources.clauses() {
             let findings = clause.rule.check_update(&asked);
             let source = &clause.source;
-            reasons.extend(findings.into_iter().map(|finding| reason("resources", finding, source)));
+            reasons
+                .extend(findings.into_iter().map(|finding| reason("resources", finding, source)));
         }
         // Cache and bandwidth schemas are a field of their own in the spec.
-        if ["l3-cache-schema", "mem-bw-schema"].iter().any(|flag| update.limits.contains_key(flag)) {
+        if ["l3-cache-schema", "mem-bw-schema"].iter().any(|flag| update.limits.contains_key(flag))
+        {
             let spec = json!({"linux": {"intelRdt": {}}});
             let node = Node::default();
             let asked = Asked { spec: &spec, facts: &record.facts, node: &node, bounding: None };
             for clause in floor.fields.clauses() {
                 let findings = clause.rule.tighten(&asked);
                 let source = &clause.source;
-                reasons.extend(findings.into_iter().map(|finding| reason("fields", finding, source)));
+                reasons
+                    .extend(findings.into_iter().map(|finding| reason("fields", finding, source)));
             }
         }
         if !reasons.is_empty() {
@@ -80,10 +83,8 @@ fn reason(control: &str, finding: Finding, source: &Source) -> Reason {
 /// The limits that flags name, as the document would have them. A number that cannot be read is for
 /// the runtime to refuse, and is judged as unlimited.
 fn of_flags(update: &Update) -> Value {
-    let number = |flag: &str| {
-        let text = update.limits.get(flag)?.to_str()?.to_owned();
-        Some(text.parse::<i64>().map_or(json!(-1), |number| json!(number)))
-    };
+    let number =
+        |flag: &str| Some(json!(update.limits.get(flag)?.to_str().and_then(bytes).unwrap_or(-1)));
     let mut memory = Map::new();
     for (flag, key) in [("memory", "limit"), ("memory-swap", "swap")] {
         if let Some(value) = number(flag) {
@@ -98,4 +99,39 @@ fn of_flags(update: &Update) -> Value {
         resources.insert("pids".to_owned(), json!({"limit": limit}));
     }
     resources.into()
+}
+
+/// A number with a binary unit, as runc reads it (docker/go-units, RAMInBytes): `64M`, `64MiB`, `1g`.
+fn bytes(text: &str) -> Option<i64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = lower.strip_prefix(digits)?;
+    let unit = unit.strip_suffix('b').unwrap_or(unit);
+    let power = match unit.strip_suffix('i').unwrap_or(unit) {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return None,
+    };
+    digits.trim().parse::<i64>().ok()?.checked_mul(1024_i64.checked_pow(power)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_have_units() {
+        assert_eq!(bytes("67108864"), Some(64 << 20));
+        assert_eq!(bytes("64M"), Some(64 << 20));
+        assert_eq!(bytes("64MiB"), Some(64 << 20));
+        assert_eq!(bytes("1gb"), Some(1 << 30));
+        assert_eq!(bytes("-1"), Some(-1));
+        for text in ["", "m", "1x", "1.5g", "9999999999999p"] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
+    }
 }

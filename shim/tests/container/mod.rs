@@ -13,9 +13,7 @@ use tempfile::TempDir;
 pub(crate) const NO_HYBRID_CGROUPS: &str =
     "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; ";
 
-const APPLETS: [&str; 8] = [
-    "sh", "sleep", "readlink", "grep", "cat", "env", "sort", "id",
-];
+const APPLETS: [&str; 8] = ["sh", "sleep", "readlink", "grep", "cat", "env", "sort", "id"];
 
 /// What was printed after the line `BEGIN`: before it stands the test harness' own.
 pub(crate) fn after_begin(output: &Output) -> Vec<String> {
@@ -53,24 +51,11 @@ impl Container {
             symlink("busybox", bin.join(applet)).unwrap();
         }
         let runtime = runtime.to_str().unwrap().to_owned();
-        let container = Self {
-            runtime,
-            id: "c",
-            prepare,
-            dir,
-        };
+        let container = Self { runtime, id: "c", prepare, dir };
         let bundle = container.dir.path().to_str().unwrap().to_owned();
-        fs::write(
-            container.dir.path().join("config.json"),
-            config().to_string(),
-        )
-        .unwrap();
+        fs::write(container.dir.path().join("config.json"), config().to_string()).unwrap();
         let output = container.run(&["run", "--detach", "--bundle", &bundle, container.id]);
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Some(container)
     }
 
@@ -89,29 +74,13 @@ impl Container {
     pub(crate) fn within(&self, command: Command) -> Output {
         let (out, err) = (self.dir.path().join("out"), self.dir.path().join("err"));
         let mut wrapped = Command::new("unshare");
-        wrapped.args([
-            "--mount",
-            "sh",
-            "-c",
-            &format!("{}exec \"$@\"", self.prepare),
-            "sh",
-        ]);
+        wrapped.args(["--mount", "sh", "-c", &format!("{}exec \"$@\"", self.prepare), "sh"]);
         wrapped.arg(command.get_program()).args(command.get_args());
-        wrapped.envs(
-            command
-                .get_envs()
-                .filter_map(|(key, value)| Some((key, value?))),
-        );
+        wrapped.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
         wrapped.stdin(Stdio::null());
-        wrapped
-            .stdout(fs::File::create(&out).unwrap())
-            .stderr(fs::File::create(&err).unwrap());
+        wrapped.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
         let status = wrapped.status().unwrap();
-        Output {
-            status,
-            stdout: fs::read(out).unwrap(),
-            stderr: fs::read(err).unwrap(),
-        }
+        Output { status, stdout: fs::read(out).unwrap(), stderr: fs::read(err).unwrap() }
     }
 }
 
@@ -122,10 +91,7 @@ impl Drop for Container {
 }
 
 fn installed(name: &str) -> Option<PathBuf> {
-    ["/usr/bin", "/usr/sbin"]
-        .map(|dir| Path::new(dir).join(name))
-        .into_iter()
-        .find(|p| p.exists())
+    ["/usr/bin", "/usr/sbin"].map(|dir| Path::new(dir).join(name)).into_iter().find(|p| p.exists())
 }
 
 /// The soft limit equals the hard one: Go's runtime raises a lower one in runc, at times before it

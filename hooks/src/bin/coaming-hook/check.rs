@@ -31,20 +31,13 @@ pub(crate) struct Check {
 
 /// The check, and the open file that it was read from.
 pub(crate) fn read(path: &Path) -> Result<(Check, File), HookError> {
-    let failed = |cause: String| HookError::Check {
-        path: path.display().to_string(),
-        cause,
-    };
+    let failed = |cause: String| HookError::Check { path: path.display().to_string(), cause };
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .map_err(|error| failed(error.to_string()))?;
-    if !file
-        .metadata()
-        .map_err(|error| failed(error.to_string()))?
-        .is_file()
-    {
+    if !file.metadata().map_err(|error| failed(error.to_string()))?.is_file() {
         return Err(failed("not a regular file".to_owned()));
     }
     let mut bytes = Vec::new();
@@ -69,18 +62,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("check.json");
         std::fs::write(&path, text).unwrap();
-        read(&path)
-            .map(|(check, _)| check)
-            .map_err(|error| error.to_string())
+        read(&path).map(|(check, _)| check).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_check_is_read_strictly() {
         let check = read_text(GOOD).unwrap();
-        assert_eq!(
-            (check.arg0.as_str(), check.path, check.gid),
-            ("sh", None, 5)
-        );
+        assert_eq!((check.arg0.as_str(), check.path, check.gid), ("sh", None, 5));
         let bad = [
             GOOD.replace("\"gid\"", "\"Gid\""),
             GOOD.replace("\"cwd\":\"/\",", ""),

@@ -35,11 +35,7 @@ pub(crate) fn run(launch: &Path, report: &Path) -> Result<(), HookError> {
     // The runtime makes a missing working directory, but later: then a name that is relative to it
     // cannot be judged here, and is left to the launcher.
     let relative = check.arg0.contains('/') && !check.arg0.starts_with('/');
-    if in_cwd || !relative {
-        look_up(&check)
-    } else {
-        Ok(())
-    }
+    if in_cwd || !relative { look_up(&check) } else { Ok(()) }
 }
 
 /// After this the kernel answers every question as it will answer the container's user. The process

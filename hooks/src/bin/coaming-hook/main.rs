@@ -62,10 +62,7 @@ pub(crate) enum HookError {
     )]
     NoRootfs,
     #[error("coaming-hook: {call} on the way into the container: {source}")]
-    Enter {
-        call: &'static str,
-        source: std::io::Error,
-    },
+    Enter { call: &'static str, source: std::io::Error },
     #[error("coaming-hook: not removing {path}: {cause}")]
     Remove { path: String, cause: String },
 }

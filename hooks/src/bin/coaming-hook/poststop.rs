@@ -27,9 +27,7 @@ fn remove(path: &Path, parent: &Path) -> Result<(), HookError> {
         cause: cause.to_owned(),
     };
     if !is_key_below(path, parent) {
-        return Err(refused(
-            "it is not a container's directory below /run/coaming",
-        ));
+        return Err(refused("it is not a container's directory below /run/coaming"));
     }
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -53,14 +51,9 @@ fn is_key_below(path: &Path, parent: &Path) -> bool {
     let Some(path) = path.to_str() else {
         return false;
     };
-    let name = parent
-        .to_str()
-        .and_then(|parent| path.strip_prefix(parent)?.strip_prefix('/'));
+    let name = parent.to_str().and_then(|parent| path.strip_prefix(parent)?.strip_prefix('/'));
     name.is_some_and(|name| {
-        name.len() == KEY
-            && name
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        name.len() == KEY && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 
@@ -72,10 +65,7 @@ mod tests {
     fn only_a_key_right_below_the_parent_is_taken() {
         let key = "ab".repeat(32);
         let parent = Path::new("/run/coaming/launch");
-        assert!(is_key_below(
-            Path::new(&format!("/run/coaming/launch/{key}")),
-            parent
-        ));
+        assert!(is_key_below(Path::new(&format!("/run/coaming/launch/{key}")), parent));
         for path in [
             format!("/run/coaming/launch/{key}/"),
             format!("/run/coaming/launch//{key}"),
@@ -99,10 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let parent = folder.path().canonicalize().unwrap();
         let path = parent.join("cd".repeat(32));
-        assert!(
-            remove(&path, &parent).is_ok(),
-            "a missing directory is fine"
-        );
+        assert!(remove(&path, &parent).is_ok(), "a missing directory is fine");
         fs::write(&path, "a file").unwrap();
         assert!(remove(&path, &parent).is_err());
         fs::remove_file(&path).unwrap();

@@ -32,12 +32,7 @@ pub(crate) fn find(state: &State, check: &File) -> Result<OwnedFd, HookError> {
 
 fn open_if_ours(candidate: &Path, check: &File) -> Option<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let root: OwnedFd = File::options()
-        .read(true)
-        .custom_flags(flags)
-        .open(candidate)
-        .ok()?
-        .into();
+    let root: OwnedFd = File::options().read(true).custom_flags(flags).open(candidate).ok()?.into();
     // The image may hold any symlink, so the path is walked as the container would walk it.
     let flags = libc::O_PATH | libc::O_NOFOLLOW;
     let inside = sys::file(sys::open_in_root(&root, c"/dev/.coaming/check.json", flags).ok()?);

@@ -28,9 +28,7 @@ pub(crate) fn read(input: impl Read) -> Result<State, HookError> {
     }
     let state: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| HookError::State(error.to_string()))?;
-    Ok(State {
-        root: state.get("root").and_then(Value::as_str).map(PathBuf::from),
-    })
+    Ok(State { root: state.get("root").and_then(Value::as_str).map(PathBuf::from) })
 }
 
 #[cfg(test)]

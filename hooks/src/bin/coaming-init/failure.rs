@@ -29,25 +29,15 @@ pub(crate) enum Failure {
     #[error("Landlock layer {layer}: {rights:#x} holds a right that this version does not know")]
     UnknownRight { layer: usize, rights: u64 },
     #[error("Landlock layer {layer}: opening {path:?} for a rule: {source}")]
-    RulePath {
-        layer: usize,
-        path: String,
-        source: io::Error,
-    },
+    RulePath { layer: usize, path: String, source: io::Error },
     #[error("Landlock layer {layer}: {source}: this kernel cannot give what the policy requires")]
-    Landlock {
-        layer: usize,
-        source: landlock::RulesetError,
-    },
+    Landlock { layer: usize, source: landlock::RulesetError },
     #[error("Landlock layer {layer}: the kernel enforces only a part of it")]
     Partial { layer: usize },
     #[error("loading seccomp filter {index}: {source}")]
     Filter { index: usize, source: io::Error },
     #[error("{error}{}", if *under_landlock { " (under this container's Landlock policy)" } else { "" })]
-    Lookup {
-        error: LookupError,
-        under_landlock: bool,
-    },
+    Lookup { error: LookupError, under_landlock: bool },
 }
 
 impl Failure {

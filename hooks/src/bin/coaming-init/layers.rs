@@ -19,32 +19,22 @@ const NEWEST: ABI = ABI::V9;
 
 pub(crate) fn restrict(layers: &[Layer]) -> Result<(), Failure> {
     let log = !layers.is_empty() && can_log_after_exec();
-    layers
-        .iter()
-        .enumerate()
-        .try_for_each(|(index, layer)| apply(index, layer, log))
+    layers.iter().enumerate().try_for_each(|(index, layer)| apply(index, layer, log))
 }
 
 fn apply(index: usize, layer: &Layer, log: bool) -> Result<(), Failure> {
-    let failed = |source| Failure::Landlock {
-        layer: index,
-        source,
-    };
+    let failed = |source| Failure::Landlock { layer: index, source };
     let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     if layer.handled_fs != 0 {
-        ruleset = ruleset
-            .handle_access(known::<AccessFs>(index, layer.handled_fs)?)
-            .map_err(failed)?;
+        ruleset =
+            ruleset.handle_access(known::<AccessFs>(index, layer.handled_fs)?).map_err(failed)?;
     }
     if layer.handled_net != 0 {
-        ruleset = ruleset
-            .handle_access(known::<AccessNet>(index, layer.handled_net)?)
-            .map_err(failed)?;
+        ruleset =
+            ruleset.handle_access(known::<AccessNet>(index, layer.handled_net)?).map_err(failed)?;
     }
     if layer.scoped != 0 {
-        ruleset = ruleset
-            .scope(known::<Scope>(index, layer.scoped)?)
-            .map_err(failed)?;
+        ruleset = ruleset.scope(known::<Scope>(index, layer.scoped)?).map_err(failed)?;
     }
     let mut created = ruleset.create().map_err(failed)?;
     for rule in &layer.paths {
@@ -52,9 +42,7 @@ fn apply(index: usize, layer: &Layer, log: bool) -> Result<(), Failure> {
     }
     for rule in &layer.ports {
         let access = known::<AccessNet>(index, rule.access)?;
-        created = created
-            .add_rule(NetPort::new(rule.port, access))
-            .map_err(failed)?;
+        created = created.add_rule(NetPort::new(rule.port, access)).map_err(failed)?;
     }
     let status = created
         // It is set already; the launcher changes nothing that the runtime prepared.
@@ -93,10 +81,7 @@ fn allow_beneath(
     }
     ruleset
         .add_rule(PathBeneath::new(file, access))
-        .map_err(|source| Failure::Landlock {
-            layer: index,
-            source,
-        })
+        .map_err(|source| Failure::Landlock { layer: index, source })
 }
 
 fn known<T: Access<Numeric = u64>>(layer: usize, rights: u64) -> Result<BitFlags<T>, Failure> {

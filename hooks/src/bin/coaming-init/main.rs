@@ -49,13 +49,8 @@ unsafe fn launch(argc: usize, argv: *const *const c_char, envp: *const *const c_
         return Failure::Usage;
     }
     // SAFETY: there are at least three, by the check above.
-    let (plan, program, workload) = unsafe {
-        (
-            CStr::from_ptr(*argv.add(1)),
-            CStr::from_ptr(*argv.add(2)),
-            argv.add(2),
-        )
-    };
+    let (plan, program, workload) =
+        unsafe { (CStr::from_ptr(*argv.add(1)), CStr::from_ptr(*argv.add(2)), argv.add(2)) };
 
     let plan = match plan_file::read(plan) {
         Ok(plan) => plan,
@@ -77,10 +72,7 @@ unsafe fn launch(argc: usize, argv: *const *const c_char, envp: *const *const c_
     // SAFETY: both arrays are null-terminated, and argv's tail after two elements is too.
     let errno = unsafe { sys::execve(&file, workload, envp) };
     Failure::Lookup {
-        error: LookupError {
-            name: program.to_bytes().to_vec(),
-            cause: LookupCause::Exec(errno),
-        },
+        error: LookupError { name: program.to_bytes().to_vec(), cause: LookupCause::Exec(errno) },
         under_landlock: !plan.layers.is_empty(),
     }
 }
@@ -109,10 +101,7 @@ fn find(program: &CStr, path: Option<&CStr>) -> Result<CString, Failure> {
         sys::executable(&terminated(file))
     })
     .map(|file| terminated(&file))
-    .map_err(|error| Failure::Lookup {
-        error,
-        under_landlock: false,
-    })
+    .map_err(|error| Failure::Lookup { error, under_landlock: false })
 }
 
 /// The value of PATH, the first as getenv(3) has it.

@@ -16,11 +16,8 @@ pub(crate) fn read(name: &CStr) -> Result<Plan, Failure> {
     if name.is_empty() || !name.to_bytes().iter().all(plain) {
         return Err(Failure::PlanName);
     }
-    let directory = sys::open(
-        DIRECTORY,
-        libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW,
-    )
-    .map_err(Failure::PlanOpen)?;
+    let directory = sys::open(DIRECTORY, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .map_err(Failure::PlanOpen)?;
     // O_NONBLOCK: a FIFO in its place must be refused, not waited for.
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = sys::file(sys::open_at(&directory, name, flags).map_err(Failure::PlanOpen)?);
@@ -29,8 +26,6 @@ pub(crate) fn read(name: &CStr) -> Result<Plan, Failure> {
     }
     let mut bytes = Vec::new();
     // One byte over the limit is enough for the decoder to refuse it.
-    file.take(MAX_SIZE as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Failure::PlanRead)?;
+    file.take(MAX_SIZE as u64 + 1).read_to_end(&mut bytes).map_err(Failure::PlanRead)?;
     Plan::decode(&bytes).map_err(Failure::Plan)
 }

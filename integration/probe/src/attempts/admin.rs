@@ -11,11 +11,7 @@ use crate::sys::{self, Arg, call};
 use crate::verdict::{Judged, Reading, Stop, Verdict};
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
-    plain(
-        "init-module",
-        "init_module of garbage: ENOEXEC means the check passed",
-        init_module,
-    ),
+    plain("init-module", "init_module of garbage: ENOEXEC means the check passed", init_module),
     plain(
         "finit-module",
         "finit_module of no descriptor: EBADF means the check passed",
@@ -36,61 +32,29 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         "kexec_file_load with impossible flags: EINVAL means the check passed",
         kexec_file_load,
     ),
-    plain(
-        "reboot",
-        "reboot with wrong magic: EINVAL means the check passed",
-        reboot,
-    ),
-    plain(
-        "swapon",
-        "swapon of no such file: ENOENT means the check passed",
-        |_| swap(libc::SYS_swapon, "swapon"),
-    ),
-    plain(
-        "swapoff",
-        "swapoff of no such file: ENOENT means the check passed",
-        |_| swap(libc::SYS_swapoff, "swapoff"),
-    ),
-    plain(
-        "acct",
-        "acct into no such file: ENOENT means the check passed",
-        acct,
-    ),
+    plain("reboot", "reboot with wrong magic: EINVAL means the check passed", reboot),
+    plain("swapon", "swapon of no such file: ENOENT means the check passed", |_| {
+        swap(libc::SYS_swapon, "swapon")
+    }),
+    plain("swapoff", "swapoff of no such file: ENOENT means the check passed", |_| {
+        swap(libc::SYS_swapoff, "swapoff")
+    }),
+    plain("acct", "acct into no such file: ENOENT means the check passed", acct),
     plain(
         "quotactl",
         "quotactl of no such device: the call was let through (the kernel asks for rights later)",
         quotactl,
     ),
-    plain(
-        "settimeofday",
-        "settimeofday setting neither time nor zone",
-        settimeofday,
-    ),
+    plain("settimeofday", "settimeofday setting neither time nor zone", settimeofday),
     plain(
         "clock-settime",
         "clock_settime to an invalid time: EINVAL, and CAP_SYS_TIME is held",
         clock_settime,
     ),
-    plain(
-        "adjtimex",
-        "set the length of the tick to what it is",
-        adjtimex,
-    ),
-    plain(
-        "sethostname",
-        "set the host's name to what it is",
-        sethostname,
-    ),
-    plain(
-        "setdomainname",
-        "set the domain's name to what it is",
-        setdomainname,
-    ),
-    plain(
-        "iopl",
-        "raise this process's I/O privilege level to 3",
-        iopl,
-    ),
+    plain("adjtimex", "set the length of the tick to what it is", adjtimex),
+    plain("sethostname", "set the host's name to what it is", sethostname),
+    plain("setdomainname", "set the domain's name to what it is", setdomainname),
+    plain("iopl", "raise this process's I/O privilege level to 3", iopl),
     plain("ioperm", "ask for I/O port 0x80", ioperm),
     plain("nice", "raise this process's own priority", nice),
 ];
@@ -99,41 +63,22 @@ fn init_module(_: &[String]) -> Judged {
     let garbage = *b"not a module";
     let result = call(
         libc::SYS_init_module,
-        [
-            Arg::In(&garbage),
-            Arg::Int(garbage.len() as i64),
-            Arg::Path(c""),
-        ],
+        [Arg::In(&garbage), Arg::Int(garbage.len() as i64), Arg::Path(c"")],
     );
-    let reading = Reading {
-        reached: &[libc::ENOEXEC],
-        ..Reading::OPTIONAL
-    };
+    let reading = Reading { reached: &[libc::ENOEXEC], ..Reading::OPTIONAL };
     Ok(reading.judge("init_module of garbage", result))
 }
 
 fn finit_module(_: &[String]) -> Judged {
-    let result = call(
-        libc::SYS_finit_module,
-        [Arg::Int(-1), Arg::Path(c""), Arg::Int(0)],
-    );
-    let reading = Reading {
-        reached: &[libc::EBADF, libc::ENOEXEC],
-        ..Reading::OPTIONAL
-    };
+    let result = call(libc::SYS_finit_module, [Arg::Int(-1), Arg::Path(c""), Arg::Int(0)]);
+    let reading = Reading { reached: &[libc::EBADF, libc::ENOEXEC], ..Reading::OPTIONAL };
     Ok(reading.judge("finit_module of no descriptor", result))
 }
 
 fn delete_module(_: &[String]) -> Judged {
     let flags = Arg::Int(libc::O_NONBLOCK.into());
-    let result = call(
-        libc::SYS_delete_module,
-        [Arg::Path(c"coaming_no_such_module"), flags],
-    );
-    let reading = Reading {
-        reached: &[libc::ENOENT],
-        ..Reading::OPTIONAL
-    };
+    let result = call(libc::SYS_delete_module, [Arg::Path(c"coaming_no_such_module"), flags]);
+    let reading = Reading { reached: &[libc::ENOENT], ..Reading::OPTIONAL };
     Ok(reading.judge("delete_module of no such module", result))
 }
 
@@ -141,14 +86,8 @@ fn delete_module(_: &[String]) -> Judged {
 fn kexec_load(_: &[String]) -> Judged {
     const NO_SUCH_FLAG: i64 = 0x8000;
     let zero = || Arg::Int(0);
-    let result = call(
-        libc::SYS_kexec_load,
-        [zero(), zero(), zero(), Arg::Int(NO_SUCH_FLAG)],
-    );
-    let reading = Reading {
-        reached: &[libc::EINVAL],
-        ..Reading::OPTIONAL
-    };
+    let result = call(libc::SYS_kexec_load, [zero(), zero(), zero(), Arg::Int(NO_SUCH_FLAG)]);
+    let reading = Reading { reached: &[libc::EINVAL], ..Reading::OPTIONAL };
     Ok(reading.judge("kexec_load with impossible flags", result))
 }
 
@@ -157,18 +96,9 @@ fn kexec_file_load(_: &[String]) -> Judged {
     let none = || Arg::Int(-1);
     let result = call(
         libc::SYS_kexec_file_load,
-        [
-            none(),
-            none(),
-            Arg::Int(1),
-            Arg::Path(c""),
-            Arg::Int(NO_SUCH_FLAG),
-        ],
+        [none(), none(), Arg::Int(1), Arg::Path(c""), Arg::Int(NO_SUCH_FLAG)],
     );
-    let reading = Reading {
-        reached: &[libc::EINVAL, libc::EBADF],
-        ..Reading::OPTIONAL
-    };
+    let reading = Reading { reached: &[libc::EINVAL, libc::EBADF], ..Reading::OPTIONAL };
     Ok(reading.judge("kexec_file_load with impossible flags", result))
 }
 
@@ -176,29 +106,20 @@ fn kexec_file_load(_: &[String]) -> Judged {
 fn reboot(_: &[String]) -> Judged {
     let zero = || Arg::Int(0);
     let result = call(libc::SYS_reboot, [zero(), zero(), zero(), zero()]);
-    let reading = Reading {
-        reached: &[libc::EINVAL],
-        ..Reading::ALWAYS
-    };
+    let reading = Reading { reached: &[libc::EINVAL], ..Reading::ALWAYS };
     Ok(reading.judge("reboot with wrong magic", result))
 }
 
 fn swap(nr: i64, name: &str) -> Judged {
     let result = call(nr, [Arg::Path(c"/coaming-no-such-swap"), Arg::Int(0)]);
-    let reading = Reading {
-        reached: &[libc::ENOENT],
-        ..Reading::OPTIONAL
-    };
+    let reading = Reading { reached: &[libc::ENOENT], ..Reading::OPTIONAL };
     Ok(reading.judge(&format!("{name} of no such file"), result))
 }
 
 /// Never with a null path, which would turn accounting off.
 fn acct(_: &[String]) -> Judged {
     let result = call(libc::SYS_acct, [Arg::Path(c"/coaming-no-such-file")]);
-    let reading = Reading {
-        reached: &[libc::ENOENT],
-        ..Reading::OPTIONAL
-    };
+    let reading = Reading { reached: &[libc::ENOENT], ..Reading::OPTIONAL };
     Ok(reading.judge("acct into no such file", result))
 }
 
@@ -214,10 +135,8 @@ fn quotactl(_: &[String]) -> Judged {
             Arg::Out(&mut format),
         ],
     );
-    let reading = Reading {
-        reached: &[libc::ENOENT, libc::ENOTBLK, libc::ENODEV],
-        ..Reading::OPTIONAL
-    };
+    let reading =
+        Reading { reached: &[libc::ENOENT, libc::ENOTBLK, libc::ENODEV], ..Reading::OPTIONAL };
     Ok(reading.judge("quotactl of no such device", result))
 }
 
@@ -232,13 +151,11 @@ fn clock_settime(_: &[String]) -> Judged {
     const CAP_SYS_TIME: u32 = 25;
     let invalid = Pack::new().u64(0).u64(u64::MAX).done();
     let what = "clock_settime to an invalid time";
-    match call(
-        libc::SYS_clock_settime,
-        [Arg::Int(libc::CLOCK_REALTIME.into()), Arg::In(&invalid)],
-    ) {
-        Err(Errno(libc::EINVAL)) if has_capability(CAP_SYS_TIME) == Some(true) => Ok(
-            Verdict::allowed(format!("{what}: EINVAL, and CAP_SYS_TIME is held")),
-        ),
+    match call(libc::SYS_clock_settime, [Arg::Int(libc::CLOCK_REALTIME.into()), Arg::In(&invalid)])
+    {
+        Err(Errno(libc::EINVAL)) if has_capability(CAP_SYS_TIME) == Some(true) => {
+            Ok(Verdict::allowed(format!("{what}: EINVAL, and CAP_SYS_TIME is held")))
+        }
         Err(Errno(libc::EINVAL)) => Ok(Verdict::denied(
             Some(Errno(libc::EPERM)),
             format!("{what}: the call is let through, but CAP_SYS_TIME is not held"),
@@ -274,9 +191,7 @@ fn setdomainname(_: &[String]) -> Judged {
 
 fn set_name(nr: i64, call_name: &str, name: &str) -> Judged {
     if name.is_empty() {
-        return Err(Stop::Unclear(
-            "the name that is there cannot be read".to_owned(),
-        ));
+        return Err(Stop::Unclear("the name that is there cannot be read".to_owned()));
     }
     let result = call(nr, [Arg::In(name.as_bytes()), Arg::Int(name.len() as i64)]);
     Ok(Reading::ALWAYS.judge(&format!("{call_name} to the same name, {name}"), result))

@@ -6,30 +6,12 @@ use crate::sys::{Arg, call, call_fd, child};
 use crate::verdict::{Judged, Outcome, Reading, Stop, Verdict};
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
-    with(
-        "mknod-char",
-        "[dir]",
-        (0, 1),
-        "make a character device (1,11), then remove it",
-        |args| make(args.first(), Device::KMSG, false),
-    ),
-    with(
-        "mknod-block",
-        "[dir]",
-        (0, 1),
-        "make a block device (7,0), then remove it",
-        |args| {
-            make(
-                args.first(),
-                Device {
-                    block: true,
-                    major: 7,
-                    minor: 0,
-                },
-                false,
-            )
-        },
-    ),
+    with("mknod-char", "[dir]", (0, 1), "make a character device (1,11), then remove it", |args| {
+        make(args.first(), Device::KMSG, false)
+    }),
+    with("mknod-block", "[dir]", (0, 1), "make a block device (7,0), then remove it", |args| {
+        make(args.first(), Device { block: true, major: 7, minor: 0 }, false)
+    }),
     with(
         "mknod-open",
         "[c|b major minor [dir]]",
@@ -37,22 +19,14 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         "make that device (c 1 11) and open it: what the device cgroup allows",
         make_and_open,
     ),
-    with(
-        "open-device",
-        "<path>",
-        (1, 1),
-        "open that device, reading or writing nothing",
-        |args| device(text(args, 0, "")),
-    ),
+    with("open-device", "<path>", (1, 1), "open that device, reading or writing nothing", |args| {
+        device(text(args, 0, ""))
+    }),
     plain("dev-mem", "open /dev/mem", |_| device("/dev/mem")),
     plain("dev-kmem", "open /dev/kmem", |_| device("/dev/kmem")),
     plain("dev-kmsg", "open /dev/kmsg", |_| device("/dev/kmsg")),
     plain("dev-fuse", "open /dev/fuse", |_| device("/dev/fuse")),
-    plain(
-        "tun",
-        "open /dev/net/tun, or a device node made for it",
-        tun,
-    ),
+    plain("tun", "open /dev/net/tun, or a device node made for it", tun),
 ];
 
 #[derive(Clone, Copy)]
@@ -63,16 +37,8 @@ struct Device {
 }
 
 impl Device {
-    const KMSG: Device = Device {
-        block: false,
-        major: 1,
-        minor: 11,
-    };
-    const TUN: Device = Device {
-        block: false,
-        major: 10,
-        minor: 200,
-    };
+    const KMSG: Device = Device { block: false, major: 1, minor: 11 };
+    const TUN: Device = Device { block: false, major: 10, minor: 200 };
     /// Opening this one starts the countdown to a reboot.
     const WATCHDOG: (u32, u32) = (10, 130);
     const WATCHDOGS: std::ops::RangeInclusive<u32> = 234..=254;
@@ -96,22 +62,14 @@ fn make_and_open(args: &[String]) -> Judged {
         other => return Err(Stop::Usage(format!("{other} is neither c nor b"))),
     };
     if args.len() < 3 {
-        return Err(Stop::Usage(
-            "a device needs its major and minor number".to_owned(),
-        ));
+        return Err(Stop::Usage("a device needs its major and minor number".to_owned()));
     }
-    let device = Device {
-        block,
-        major: number(args, 1, 0)?,
-        minor: number(args, 2, 0)?,
-    };
+    let device = Device { block, major: number(args, 1, 0)?, minor: number(args, 2, 0)? };
     // 234 to 254 are given out dynamically, and the newer watchdogs are among them.
     let watchdog = (device.major, device.minor) == Device::WATCHDOG
         || Device::WATCHDOGS.contains(&device.major);
     if watchdog && !block {
-        return Err(Stop::Usage(
-            "this may be a watchdog, which reboots once opened".to_owned(),
-        ));
+        return Err(Stop::Usage("this may be a watchdog, which reboots once opened".to_owned()));
     }
     make(args.get(3), device, true)
 }
@@ -131,10 +89,7 @@ fn make(dir: Option<&String>, device: Device, open: bool) -> Judged {
         let refused = |verdict: &Verdict| {
             verdict.outcome == Outcome::Denied && verdict.errno == Some(Errno(libc::EPERM))
         };
-        if first
-            .as_ref()
-            .is_none_or(|first| refused(&verdict) && !refused(first))
-        {
+        if first.as_ref().is_none_or(|first| refused(&verdict) && !refused(first)) {
             first = Some(verdict);
         }
     }
@@ -142,35 +97,18 @@ fn make(dir: Option<&String>, device: Device, open: bool) -> Judged {
 }
 
 fn make_in(dir: &str, device: Device, open: bool) -> Judged {
-    let Device {
-        block,
-        major,
-        minor,
-    } = device;
+    let Device { block, major, minor } = device;
     let letter = if block { 'b' } else { 'c' };
-    let path = format!(
-        "{}/.coaming-probe-{}",
-        dir.trim_end_matches('/'),
-        child::own_pid()
-    );
+    let path = format!("{}/.coaming-probe-{}", dir.trim_end_matches('/'), child::own_pid());
     let c_path = c_path(&path)?;
     let mode = if block { libc::S_IFBLK } else { libc::S_IFCHR } | 0o600;
     let number = libc::makedev(major, minor);
     let what = format!("mknod {letter} {major} {minor} in {dir}");
     let here = || Arg::Int(libc::AT_FDCWD.into());
-    let reading = Reading {
-        absent: &[libc::ENOENT],
-        unclear: &[libc::EROFS],
-        ..Reading::ALWAYS
-    };
+    let reading = Reading { absent: &[libc::ENOENT], unclear: &[libc::EROFS], ..Reading::ALWAYS };
     let made = call(
         libc::SYS_mknodat,
-        [
-            here(),
-            Arg::Path(&c_path),
-            Arg::Int(mode.into()),
-            Arg::Int(number as i64),
-        ],
+        [here(), Arg::Path(&c_path), Arg::Int(mode.into()), Arg::Int(number as i64)],
     );
     if let Err(errno) = made {
         return Ok(reading.judge_errno(&what, errno));
@@ -180,10 +118,7 @@ fn make_in(dir: &str, device: Device, open: bool) -> Judged {
     } else {
         Verdict::allowed(what)
     };
-    let _ = call(
-        libc::SYS_unlinkat,
-        [here(), Arg::Path(&c_path), Arg::Int(0)],
-    );
+    let _ = call(libc::SYS_unlinkat, [here(), Arg::Path(&c_path), Arg::Int(0)]);
     Ok(verdict)
 }
 
@@ -208,11 +143,7 @@ fn open_device(path: &std::ffi::CStr) -> Result<(), Errno> {
     let open = |access: i32| {
         let flags = access | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
         let here = Arg::Int(libc::AT_FDCWD.into());
-        call_fd(
-            libc::SYS_openat,
-            [here, Arg::Path(path), Arg::Int(flags.into())],
-        )
-        .map(drop)
+        call_fd(libc::SYS_openat, [here, Arg::Path(path), Arg::Int(flags.into())]).map(drop)
     };
     open(libc::O_RDONLY).or_else(|first| open(libc::O_WRONLY).map_err(|_| first))
 }

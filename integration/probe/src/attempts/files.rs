@@ -11,89 +11,33 @@ use crate::sys::{Arg, call};
 use crate::verdict::{Judged, Reading, Stop, Verdict};
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
-    with(
-        "exec",
-        "<path> [args...]",
-        (1, usize::MAX),
-        "execute that file",
-        exec,
-    ),
-    with(
-        "read",
-        "<path>",
-        (1, 1),
-        "read from that file or directory",
-        read,
-    ),
-    with(
-        "write",
-        "<path>",
-        (1, 1),
-        "open that file for writing; nothing is written",
-        write,
-    ),
-    with(
-        "create",
-        "<path>",
-        (1, 1),
-        "make that file, then remove it",
-        create,
-    ),
-    with(
-        "unlink",
-        "<path>",
-        (1, 1),
-        "remove that file, then write it anew",
-        unlink,
-    ),
-    with(
-        "truncate",
-        "<path>",
-        (1, 1),
-        "truncate that file to the length it has",
-        truncate,
-    ),
-    with(
-        "mkdir",
-        "<path>",
-        (1, 1),
-        "make that directory, then remove it",
-        mkdir,
-    ),
-    with(
-        "chmod",
-        "<path>",
-        (1, 1),
-        "set that file's mode to what it is",
-        chmod,
-    ),
+    with("exec", "<path> [args...]", (1, usize::MAX), "execute that file", exec),
+    with("read", "<path>", (1, 1), "read from that file or directory", read),
+    with("write", "<path>", (1, 1), "open that file for writing; nothing is written", write),
+    with("create", "<path>", (1, 1), "make that file, then remove it", create),
+    with("unlink", "<path>", (1, 1), "remove that file, then write it anew", unlink),
+    with("truncate", "<path>", (1, 1), "truncate that file to the length it has", truncate),
+    with("mkdir", "<path>", (1, 1), "make that directory, then remove it", mkdir),
+    with("chmod", "<path>", (1, 1), "set that file's mode to what it is", chmod),
 ];
 
 /// ETXTBSY comes before an LSM is asked: a running program proves nothing.
-const PATH: Reading = Reading {
-    absent: &[libc::ENOENT],
-    unclear: &[libc::ETXTBSY, libc::EEXIST],
-    ..Reading::ALWAYS
-};
+const PATH: Reading =
+    Reading { absent: &[libc::ENOENT], unclear: &[libc::ETXTBSY, libc::EEXIST], ..Reading::ALWAYS };
 
 fn exec(args: &[String]) -> Judged {
     let path = text(args, 0, "");
     let what = format!("execute {path}");
-    Ok(
-        match child::execute(path, args.get(1..).unwrap_or_default()) {
-            Err(errno) => PATH.judge_errno(&what, errno),
-            Ok((output, Exit::Code(code))) => {
-                let output = String::from_utf8_lossy(&output);
-                Verdict::allowed(format!(
-                    "{what}: exit code {code}, said {:?}",
-                    output.trim_end()
-                ))
-            }
-            Ok((_, Exit::Signal(signal))) => {
-                Verdict::allowed(format!("{what}: it ran, and died by signal {signal}"))
-            }
-        },
-    )
+    Ok(match child::execute(path, args.get(1..).unwrap_or_default()) {
+        Err(errno) => PATH.judge_errno(&what, errno),
+        Ok((output, Exit::Code(code))) => {
+            let output = String::from_utf8_lossy(&output);
+            Verdict::allowed(format!("{what}: exit code {code}, said {:?}", output.trim_end()))
+        }
+        Ok((_, Exit::Signal(signal))) => {
+            Verdict::allowed(format!("{what}: it ran, and died by signal {signal}"))
+        }
+    })
 }
 
 fn read(args: &[String]) -> Judged {
@@ -111,24 +55,14 @@ fn read(args: &[String]) -> Judged {
 
 fn write(args: &[String]) -> Judged {
     let path = text(args, 0, "");
-    let file = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path);
-    Ok(PATH.judge(
-        &format!("open {path} for writing"),
-        file.map_err(Errno::from),
-    ))
+    let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    Ok(PATH.judge(&format!("open {path} for writing"), file.map_err(Errno::from)))
 }
 
 fn create(args: &[String]) -> Judged {
     let path = text(args, 0, "");
     let file = OpenOptions::new().write(true).create_new(true).open(path);
-    let removed = if file.is_ok() {
-        fs::remove_file(path)
-    } else {
-        Ok(())
-    };
+    let removed = if file.is_ok() { fs::remove_file(path) } else { Ok(()) };
     let what = match removed {
         Ok(()) => format!("create {path}"),
         Err(error) => format!("create {path}; could not be removed: {error}"),
@@ -142,13 +76,9 @@ fn unlink(args: &[String]) -> Judged {
     let path = text(args, 0, "");
     let before = match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_file() || metadata.len() > LARGEST => {
-            return Err(Stop::Usage(format!(
-                "{path} is no regular file of 1 MiB at most"
-            )));
+            return Err(Stop::Usage(format!("{path} is no regular file of 1 MiB at most")));
         }
-        Ok(metadata) => fs::read(path)
-            .ok()
-            .map(|content| (content, metadata.permissions())),
+        Ok(metadata) => fs::read(path).ok().map(|content| (content, metadata.permissions())),
         Err(error) => return Ok(PATH.judge_errno(&format!("stat {path}"), Errno::from(error))),
     };
     let what = format!("unlink {path}");
@@ -156,20 +86,12 @@ fn unlink(args: &[String]) -> Judged {
         return Ok(PATH.judge_errno(&what, Errno::from(error)));
     }
     let restored = before.is_some_and(|(content, permissions)| {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         file.and_then(|mut file| file.write_all(&content))
             .and_then(|()| fs::set_permissions(path, permissions))
             .is_ok()
     });
-    let suffix = if restored {
-        "written anew"
-    } else {
-        "could not be written anew"
-    };
+    let suffix = if restored { "written anew" } else { "could not be written anew" };
     Ok(Verdict::allowed(format!("{what}; {suffix}")))
 }
 
@@ -182,10 +104,7 @@ fn truncate(args: &[String]) -> Judged {
         Ok(metadata) => metadata.len(),
         Err(error) => return Ok(PATH.judge_errno(&what, Errno::from(error))),
     };
-    let result = call(
-        libc::SYS_truncate,
-        [Arg::Path(&c_path), Arg::Int(length as i64)],
-    );
+    let result = call(libc::SYS_truncate, [Arg::Path(&c_path), Arg::Int(length as i64)]);
     Ok(PATH.judge(&what, result))
 }
 
@@ -207,9 +126,6 @@ fn chmod(args: &[String]) -> Judged {
         Err(error) => return Ok(PATH.judge_errno(&what, Errno::from(error))),
     };
     let here = Arg::Int(libc::AT_FDCWD.into());
-    let result = call(
-        libc::SYS_fchmodat,
-        [here, Arg::Path(&c_path), Arg::Int(mode.into())],
-    );
+    let result = call(libc::SYS_fchmodat, [here, Arg::Path(&c_path), Arg::Int(mode.into())]);
     Ok(PATH.judge(&what, result))
 }

@@ -9,20 +9,8 @@ use crate::sys::{Arg, call};
 use crate::verdict::{Judged, Reading, Stop, Verdict};
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
-    with(
-        "setuid",
-        "[uid]",
-        (0, 1),
-        "become another user (default 65533)",
-        setuid,
-    ),
-    with(
-        "setgid",
-        "[gid]",
-        (0, 1),
-        "become another group (default 65533)",
-        setgid,
-    ),
+    with("setuid", "[uid]", (0, 1), "become another user (default 65533)", setuid),
+    with("setgid", "[gid]", (0, 1), "become another group (default 65533)", setgid),
     with(
         "setgroups",
         "[gid]",
@@ -30,16 +18,8 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         "have that one supplementary group (default 65533)",
         setgroups,
     ),
-    plain(
-        "capset-raise",
-        "make every capability effective",
-        capset_raise,
-    ),
-    plain(
-        "ambient-raise",
-        "raise an ambient capability, of any that is permitted",
-        ambient_raise,
-    ),
+    plain("capset-raise", "make every capability effective", capset_raise),
+    plain("ambient-raise", "raise an ambient capability, of any that is permitted", ambient_raise),
     plain("securebits", "set SECBIT_NO_SETUID_FIXUP", securebits),
     with(
         "setuid-gain",
@@ -56,18 +36,14 @@ fn setuid(args: &[String]) -> Judged {
     let uid: u32 = number(args, 0, 65533)?;
     let id = || Arg::Int(uid.into());
     let result = call(libc::SYS_setresuid, [id(), id(), id()]);
-    effect(&format!("setresuid to {uid}"), result, || {
-        state::effective_uid() == Some(uid)
-    })
+    effect(&format!("setresuid to {uid}"), result, || state::effective_uid() == Some(uid))
 }
 
 fn setgid(args: &[String]) -> Judged {
     let gid: u32 = number(args, 0, 65533)?;
     let id = || Arg::Int(gid.into());
     let result = call(libc::SYS_setresgid, [id(), id(), id()]);
-    effect(&format!("setresgid to {gid}"), result, || {
-        call(libc::SYS_getegid, []) == Ok(gid.into())
-    })
+    effect(&format!("setresgid to {gid}"), result, || call(libc::SYS_getegid, []) == Ok(gid.into()))
 }
 
 fn setgroups(args: &[String]) -> Judged {
@@ -84,10 +60,7 @@ fn effect(what: &str, result: Result<i64, Errno>, happened: impl FnOnce() -> boo
     match result {
         Err(errno) => Ok(Reading::ALWAYS.judge_errno(what, errno)),
         Ok(_) if happened() => Ok(Verdict::allowed(what)),
-        Ok(_) => Ok(Verdict::denied(
-            None,
-            format!("{what}: success, but without effect"),
-        )),
+        Ok(_) => Ok(Verdict::denied(None, format!("{what}: success, but without effect"))),
     }
 }
 
@@ -99,13 +72,8 @@ fn capability_header() -> Vec<u8> {
 /// Effective, permitted and inheritable, each a low and a high word.
 fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Errno> {
     let (header, sets) = (capability_header(), [effective, permitted, inheritable]);
-    let low = sets
-        .iter()
-        .fold(Pack::new(), |pack, set| pack.u32(*set as u32));
-    let data = sets
-        .iter()
-        .fold(low, |pack, set| pack.u32((*set >> 32) as u32))
-        .done();
+    let low = sets.iter().fold(Pack::new(), |pack, set| pack.u32(*set as u32));
+    let data = sets.iter().fold(low, |pack, set| pack.u32((*set >> 32) as u32)).done();
     call(libc::SYS_capset, [Arg::In(&header), Arg::In(&data)]).map(drop)
 }
 
@@ -130,10 +98,7 @@ fn capset_raise(_: &[String]) -> Judged {
         Err(errno) => Ok(Reading::ALWAYS.judge_errno(what, errno)),
         Ok(()) => match capget() {
             Ok([effective, ..]) if effective & all == all => Ok(Verdict::allowed(what)),
-            _ => Ok(Verdict::denied(
-                None,
-                format!("{what}: success, but without effect"),
-            )),
+            _ => Ok(Verdict::denied(None, format!("{what}: success, but without effect"))),
         },
     }
 }
@@ -143,10 +108,7 @@ fn ambient_raise(_: &[String]) -> Judged {
         return Err(Stop::Unclear("capget failed".to_owned()));
     };
     let Some(cap) = (0..64).find(|cap| permitted & 1 << cap != 0) else {
-        return Ok(Verdict::denied(
-            None,
-            "no capability is permitted, so none can be ambient",
-        ));
+        return Ok(Verdict::denied(None, "no capability is permitted, so none can be ambient"));
     };
     let what = format!("ambient capability {cap}");
     if let Err(errno) = capset(effective, permitted, 1 << cap) {
@@ -170,10 +132,7 @@ fn setuid_gain(args: &[String]) -> Judged {
         become_nobody()
             .map_err(|errno| Stop::Unclear(format!("root could not become nobody: {errno}")))?;
     }
-    let reading = Reading {
-        absent: &[libc::ENOENT],
-        ..Reading::ALWAYS
-    };
+    let reading = Reading { absent: &[libc::ENOENT], ..Reading::ALWAYS };
     match child::execute(path, &["ids".to_owned()]) {
         Err(errno) => Ok(reading.judge_errno(&format!("execute {path}"), errno)),
         Ok((_, Exit::Signal(signal))) => {
@@ -219,12 +178,6 @@ fn prctl(option: i32, second: i64, third: i64) -> Result<i64, Errno> {
     let zero = || Arg::Int(0);
     call(
         libc::SYS_prctl,
-        [
-            Arg::Int(option.into()),
-            Arg::Int(second),
-            Arg::Int(third),
-            zero(),
-            zero(),
-        ],
+        [Arg::Int(option.into()), Arg::Int(second), Arg::Int(third), zero(), zero()],
     )
 }

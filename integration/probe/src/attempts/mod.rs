@@ -57,14 +57,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Attempt> {
 
 /// An attempt without arguments.
 const fn plain(name: &'static str, about: &'static str, run: fn(&[String]) -> Judged) -> Attempt {
-    Attempt {
-        name,
-        args: "",
-        min: 0,
-        max: 0,
-        about,
-        run,
-    }
+    Attempt { name, args: "", min: 0, max: 0, about, run }
 }
 
 /// An attempt with between `min` and `max` arguments.
@@ -75,14 +68,7 @@ const fn with(
     about: &'static str,
     run: fn(&[String]) -> Judged,
 ) -> Attempt {
-    Attempt {
-        name,
-        args,
-        min,
-        max,
-        about,
-        run,
-    }
+    Attempt { name, args, min, max, about, run }
 }
 
 /// Argument `index`, or `default`.
@@ -94,9 +80,9 @@ fn text<'a>(args: &'a [String], index: usize, default: &'a str) -> &'a str {
 fn number<T: std::str::FromStr>(args: &[String], index: usize, default: T) -> Result<T, Stop> {
     match args.get(index) {
         None => Ok(default),
-        Some(word) => word
-            .parse()
-            .map_err(|_| Stop::Usage(format!("{word} is no number for this"))),
+        Some(word) => {
+            word.parse().map_err(|_| Stop::Usage(format!("{word} is no number for this")))
+        }
     }
 }
 
@@ -121,12 +107,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         for attempt in all() {
-            assert_eq!(
-                attempt.args.is_empty(),
-                attempt.max == 0,
-                "{}",
-                attempt.name
-            );
+            assert_eq!(attempt.args.is_empty(), attempt.max == 0, "{}", attempt.name);
             assert!(attempt.min <= attempt.max, "{}", attempt.name);
         }
     }

@@ -10,24 +10,13 @@ use crate::sys::{Arg, call, call_fd, child};
 use crate::verdict::{Judged, Reading, Stop, Verdict};
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
-    plain("unshare-user", "unshare(CLONE_NEWUSER)", |_| {
-        unshare(libc::CLONE_NEWUSER, "user")
-    }),
-    plain("unshare-mount", "unshare(CLONE_NEWNS)", |_| {
-        unshare(libc::CLONE_NEWNS, "mnt")
-    }),
-    plain("unshare-net", "unshare(CLONE_NEWNET)", |_| {
-        unshare(libc::CLONE_NEWNET, "net")
-    }),
+    plain("unshare-user", "unshare(CLONE_NEWUSER)", |_| unshare(libc::CLONE_NEWUSER, "user")),
+    plain("unshare-mount", "unshare(CLONE_NEWNS)", |_| unshare(libc::CLONE_NEWNS, "mnt")),
+    plain("unshare-net", "unshare(CLONE_NEWNET)", |_| unshare(libc::CLONE_NEWNET, "net")),
     plain("clone-user", "clone(CLONE_NEWUSER)", clone_user),
-    plain("clone3", "clone3 of a plain child", |_| {
-        clone3(0, "clone3 of a plain child")
-    }),
+    plain("clone3", "clone3 of a plain child", |_| clone3(0, "clone3 of a plain child")),
     plain("clone3-user", "clone3(CLONE_NEWUSER)", |_| {
-        clone3(
-            libc::CLONE_NEWUSER as u64,
-            "clone3 of a child in a new user namespace",
-        )
+        clone3(libc::CLONE_NEWUSER as u64, "clone3 of a child in a new user namespace")
     }),
     with(
         "setns",
@@ -43,18 +32,11 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         "is this namespace the machine's first one, or the one with that inode?",
         host_namespace,
     ),
-    plain(
-        "host-pids",
-        "are kernel threads, and so the host's processes, to be seen?",
-        host_pids,
-    ),
+    plain("host-pids", "are kernel threads, and so the host's processes, to be seen?", host_pids),
 ];
 
 /// Since 3.8 every kernel has the calls; a namespace type may be left out, which shows as EINVAL.
-const NAMESPACES: Reading = Reading {
-    absent: &[libc::EINVAL],
-    ..Reading::ALWAYS
-};
+const NAMESPACES: Reading = Reading { absent: &[libc::EINVAL], ..Reading::ALWAYS };
 
 fn unshare(flag: i32, kind: &str) -> Judged {
     let what = format!("unshare of the {kind} namespace");
@@ -64,9 +46,9 @@ fn unshare(flag: i32, kind: &str) -> Judged {
         return Ok(NAMESPACES.judge_errno(&what, errno));
     }
     match (before, namespace(kind)) {
-        (Some(before), Some(after)) if before == after => Err(Stop::Unclear(format!(
-            "{what}: success, but the namespace is the same"
-        ))),
+        (Some(before), Some(after)) if before == after => {
+            Err(Stop::Unclear(format!("{what}: success, but the namespace is the same")))
+        }
         _ => Ok(Verdict::allowed(what)),
     }
 }
@@ -74,38 +56,16 @@ fn unshare(flag: i32, kind: &str) -> Judged {
 fn clone_user(_: &[String]) -> Judged {
     let flags = i64::from(libc::CLONE_NEWUSER | libc::SIGCHLD);
     let zero = || Arg::Int(0);
-    let result = call(
-        libc::SYS_clone,
-        [Arg::Int(flags), zero(), zero(), zero(), zero()],
-    );
-    Ok(after_clone(
-        "clone of a child in a new user namespace",
-        NAMESPACES,
-        result,
-    ))
+    let result = call(libc::SYS_clone, [Arg::Int(flags), zero(), zero(), zero(), zero()]);
+    Ok(after_clone("clone of a child in a new user namespace", NAMESPACES, result))
 }
 
 fn clone3(flags: u64, what: &str) -> Judged {
     const EXIT_SIGNAL_AT: usize = 32;
     let exit_signal = libc::SIGCHLD as u64;
-    let args = Pack::new()
-        .u64(flags)
-        .pad_to(EXIT_SIGNAL_AT)
-        .u64(exit_signal)
-        .pad_to(64)
-        .done();
-    let result = call(
-        libc::SYS_clone3,
-        [Arg::In(&args), Arg::Int(args.len() as i64)],
-    );
-    Ok(after_clone(
-        what,
-        Reading {
-            since: Some((5, 3)),
-            ..NAMESPACES
-        },
-        result,
-    ))
+    let args = Pack::new().u64(flags).pad_to(EXIT_SIGNAL_AT).u64(exit_signal).pad_to(64).done();
+    let result = call(libc::SYS_clone3, [Arg::In(&args), Arg::Int(args.len() as i64)]);
+    Ok(after_clone(what, Reading { since: Some((5, 3)), ..NAMESPACES }, result))
 }
 
 /// The child of a clone like a fork's comes here too, and ends; the parent waits for it.
@@ -129,25 +89,15 @@ fn setns(args: &[String]) -> Judged {
     let path = format!("/proc/{pid}/ns/{kind}");
     let c_path = c_path(&path)?;
     let flags = i64::from(libc::O_RDONLY | libc::O_CLOEXEC);
-    let reading = Reading {
-        absent: &[libc::ENOENT],
-        ..Reading::ALWAYS
-    };
+    let reading = Reading { absent: &[libc::ENOENT], ..Reading::ALWAYS };
     let fd = call_fd(
         libc::SYS_openat,
-        [
-            Arg::Int(libc::AT_FDCWD.into()),
-            Arg::Path(&c_path),
-            Arg::Int(flags),
-        ],
+        [Arg::Int(libc::AT_FDCWD.into()), Arg::Path(&c_path), Arg::Int(flags)],
     );
     match fd {
         Err(errno) => Ok(reading.judge_errno(&format!("open {path}"), errno)),
         Ok(fd) => {
-            let result = call(
-                libc::SYS_setns,
-                [Arg::Int(fd.as_raw_fd().into()), Arg::Int(0)],
-            );
+            let result = call(libc::SYS_setns, [Arg::Int(fd.as_raw_fd().into()), Arg::Int(0)]);
             Ok(Reading::ALWAYS.judge(&what, result))
         }
     }
@@ -166,9 +116,7 @@ fn host_namespace(args: &[String]) -> Judged {
             "cgroup" => 0xefff_fffb,
             "time" => 0xefff_fffa,
             _ => {
-                return Err(Stop::Usage(format!(
-                    "{kind} needs the inode number to compare with"
-                )));
+                return Err(Stop::Usage(format!("{kind} needs the inode number to compare with")));
             }
         },
     };
@@ -178,10 +126,7 @@ fn host_namespace(args: &[String]) -> Judged {
     if link == format!("{kind}:[{first}]") {
         Ok(Verdict::allowed(format!("shares {link}")))
     } else {
-        Ok(Verdict::denied(
-            None,
-            format!("is in {link}, not in {first}"),
-        ))
+        Ok(Verdict::denied(None, format!("is in {link}, not in {first}")))
     }
 }
 
@@ -192,10 +137,7 @@ fn host_pids(_: &[String]) -> Judged {
     if name.trim_end() == "kthreadd" {
         Ok(Verdict::allowed("/proc/2 is kthreadd"))
     } else {
-        Ok(Verdict::denied(
-            None,
-            format!("/proc/2 is {:?}, not kthreadd", name.trim_end()),
-        ))
+        Ok(Verdict::denied(None, format!("/proc/2 is {:?}, not kthreadd", name.trim_end())))
     }
 }
 

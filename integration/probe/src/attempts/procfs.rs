@@ -17,29 +17,17 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         "write a sysctl's own value back to it (vm/swappiness)",
         proc_sys,
     ),
-    plain(
-        "core-pattern",
-        "open /proc/sys/kernel/core_pattern for writing",
-        |_| open_for_writing("/proc/sys/kernel/core_pattern"),
-    ),
-    plain(
-        "modprobe-path",
-        "open /proc/sys/kernel/modprobe for writing",
-        |_| open_for_writing("/proc/sys/kernel/modprobe"),
-    ),
-    plain(
-        "uevent-helper",
-        "open /sys/kernel/uevent_helper for writing",
-        |_| open_for_writing("/sys/kernel/uevent_helper"),
-    ),
-    plain("kcore", "read the start of /proc/kcore", |_| {
-        content("/proc/kcore")
+    plain("core-pattern", "open /proc/sys/kernel/core_pattern for writing", |_| {
+        open_for_writing("/proc/sys/kernel/core_pattern")
     }),
-    plain(
-        "kallsyms",
-        "read a kernel address that is not zero in /proc/kallsyms",
-        kallsyms,
-    ),
+    plain("modprobe-path", "open /proc/sys/kernel/modprobe for writing", |_| {
+        open_for_writing("/proc/sys/kernel/modprobe")
+    }),
+    plain("uevent-helper", "open /sys/kernel/uevent_helper for writing", |_| {
+        open_for_writing("/sys/kernel/uevent_helper")
+    }),
+    plain("kcore", "read the start of /proc/kcore", |_| content("/proc/kcore")),
+    plain("kallsyms", "read a kernel address that is not zero in /proc/kallsyms", kallsyms),
     with(
         "read-masked",
         "<path>",
@@ -52,31 +40,19 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         "write a control group's release_agent back to it (cgroup v1)",
         release_agent,
     ),
-    plain(
-        "cgroup-mkdir",
-        "make a control group, then remove it",
-        cgroup_mkdir,
-    ),
-    plain(
-        "binfmt-misc",
-        "open /proc/sys/fs/binfmt_misc/register for writing",
-        |_| open_for_writing("/proc/sys/fs/binfmt_misc/register"),
-    ),
+    plain("cgroup-mkdir", "make a control group, then remove it", cgroup_mkdir),
+    plain("binfmt-misc", "open /proc/sys/fs/binfmt_misc/register for writing", |_| {
+        open_for_writing("/proc/sys/fs/binfmt_misc/register")
+    }),
 ];
 
-const PATH: Reading = Reading {
-    absent: &[libc::ENOENT],
-    ..Reading::ALWAYS
-};
+const PATH: Reading = Reading { absent: &[libc::ENOENT], ..Reading::ALWAYS };
 
 /// 'h' prints the list of keys to the kernel's log and does nothing else (admin-guide/sysrq).
 fn sysrq(_: &[String]) -> Judged {
     const TRIGGER: &str = "/proc/sysrq-trigger";
     if is_masked(TRIGGER) {
-        return Ok(Verdict::denied(
-            None,
-            format!("{TRIGGER} is masked by a device"),
-        ));
+        return Ok(Verdict::denied(None, format!("{TRIGGER} is masked by a device")));
     }
     let result = write_to(TRIGGER, b"h");
     Ok(PATH.judge("write h to /proc/sysrq-trigger", result))
@@ -99,11 +75,7 @@ fn write_back(path: &str) -> Judged {
         Err(error) => return Ok(PATH.judge_errno(&format!("read {path}"), Errno::from(error))),
     };
     // An empty value cannot be written as such: one line with nothing on it reads back the same.
-    let value = if value.is_empty() {
-        b"\n".to_vec()
-    } else {
-        value
-    };
+    let value = if value.is_empty() { b"\n".to_vec() } else { value };
     Ok(PATH.judge(&format!("write {path} back"), write_to(path, &value)))
 }
 
@@ -117,16 +89,9 @@ fn write_to(path: &str, bytes: &[u8]) -> Result<(), Errno> {
 
 fn open_for_writing(path: &str) -> Judged {
     if is_masked(path) {
-        return Ok(Verdict::denied(
-            None,
-            format!("{path} is masked by a device"),
-        ));
+        return Ok(Verdict::denied(None, format!("{path} is masked by a device")));
     }
-    let result = OpenOptions::new()
-        .write(true)
-        .open(path)
-        .map(drop)
-        .map_err(Errno::from);
+    let result = OpenOptions::new().write(true).open(path).map(drop).map_err(Errno::from);
     Ok(PATH.judge(&format!("open {path} for writing"), result))
 }
 
@@ -166,9 +131,7 @@ fn kallsyms(_: &[String]) -> Judged {
         Err(error) => return Ok(PATH.judge_errno("read /proc/kallsyms", Errno::from(error))),
     };
     let told = table.lines().any(|line| {
-        line.split(' ')
-            .next()
-            .is_some_and(|address| address.bytes().any(|digit| digit != b'0'))
+        line.split(' ').next().is_some_and(|address| address.bytes().any(|digit| digit != b'0'))
     });
     if told {
         Ok(Verdict::allowed("/proc/kallsyms tells kernel addresses"))
@@ -196,9 +159,7 @@ fn release_agent(_: &[String]) -> Judged {
 
 fn cgroup_mkdir(_: &[String]) -> Judged {
     let mut last = None;
-    let places = control_groups("cgroup2")?
-        .into_iter()
-        .chain(control_groups("cgroup")?);
+    let places = control_groups("cgroup2")?.into_iter().chain(control_groups("cgroup")?);
     for place in places {
         let path = format!("{place}/coaming-probe-{}", crate::sys::child::own_pid());
         let what = format!("mkdir {path}");
@@ -215,16 +176,11 @@ fn cgroup_mkdir(_: &[String]) -> Judged {
 
 /// Where filesystems of type `kind` are mounted.
 fn control_groups(kind: &str) -> Result<Vec<String>, Stop> {
-    let table = needed(
-        "/proc/self/mountinfo",
-        fs::read_to_string("/proc/self/mountinfo"),
-    )?;
+    let table = needed("/proc/self/mountinfo", fs::read_to_string("/proc/self/mountinfo"))?;
     let found = table.lines().filter_map(|line| {
         let (mount, source) = line.split_once(" - ")?;
         let matches = source.split(' ').next() == Some(kind);
-        matches
-            .then(|| mount.split(' ').nth(4).map(str::to_owned))
-            .flatten()
+        matches.then(|| mount.split(' ').nth(4).map(str::to_owned)).flatten()
     });
     Ok(found.collect())
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::{Attempt, number, text, with};
 use crate::errno::Errno;
 use crate::state;
@@ -50,8 +52,8 @@ fn status_has(args: &[String]) -> Judged {
     let Some(found) = status.pointer(pointer) else {
         return Ok(Verdict::unsupported(None, format!("status has no {pointer}")));
     };
-    let is =
-        |value: &serde_json::Value| value.as_str() == Some(wanted) || value.to_string() == wanted;
+    let parsed = serde_json::from_str::<Value>(wanted).ok();
+    let is = |value: &Value| value.as_str() == Some(wanted) || Some(value) == parsed.as_ref();
     let has = is(found) || found.as_array().is_some_and(|values| values.iter().any(is));
     Ok(told(has, &format!("{pointer}: {found}")))
 }

@@ -11,20 +11,10 @@ use crate::sys::{Arg, call};
 use crate::verdict::{Judged, Reading, Stop, Verdict};
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
-    with(
-        "connect",
-        "<address> <port>",
-        (2, 2),
-        "connect by TCP",
-        |args| tcp_connect(args, 0),
-    ),
-    with(
-        "connect-mptcp",
-        "<address> <port>",
-        (2, 2),
-        "connect by multipath TCP",
-        |args| tcp_connect(args, IPPROTO_MPTCP),
-    ),
+    with("connect", "<address> <port>", (2, 2), "connect by TCP", |args| tcp_connect(args, 0)),
+    with("connect-mptcp", "<address> <port>", (2, 2), "connect by multipath TCP", |args| {
+        tcp_connect(args, IPPROTO_MPTCP)
+    }),
     with(
         "sendto-fastopen",
         "<address> <port>",
@@ -32,32 +22,18 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         "connect by sending (MSG_FASTOPEN)",
         fastopen,
     ),
-    with(
-        "bind",
-        "<port> [address]",
-        (1, 2),
-        "bind a TCP port (all addresses)",
-        |args| tcp_bind(args, 0),
-    ),
-    with(
-        "bind-mptcp",
-        "<port> [address]",
-        (1, 2),
-        "bind a multipath TCP port",
-        |args| tcp_bind(args, IPPROTO_MPTCP),
-    ),
+    with("bind", "<port> [address]", (1, 2), "bind a TCP port (all addresses)", |args| {
+        tcp_bind(args, 0)
+    }),
+    with("bind-mptcp", "<port> [address]", (1, 2), "bind a multipath TCP port", |args| {
+        tcp_bind(args, IPPROTO_MPTCP)
+    }),
     plain(
         "listen-unbound",
         "listen without a bind, on a port that the kernel picks",
         listen_unbound,
     ),
-    with(
-        "send-udp",
-        "<address> <port>",
-        (2, 2),
-        "send an empty datagram",
-        send_udp,
-    ),
+    with("send-udp", "<address> <port>", (2, 2), "send an empty datagram", send_udp),
     with("bind-udp", "<port>", (1, 1), "bind a UDP port", bind_udp),
 ];
 
@@ -137,28 +113,18 @@ fn listen_unbound(_: &[String]) -> Judged {
         return Ok(NETWORK.judge_errno("listen without a bind", errno));
     }
     let (mut name, mut length) = ([0u8; 16], 16u32.to_ne_bytes());
-    let named = call(
-        libc::SYS_getsockname,
-        [fd(), Arg::Out(&mut name), Arg::Out(&mut length)],
-    );
+    let named = call(libc::SYS_getsockname, [fd(), Arg::Out(&mut name), Arg::Out(&mut length)]);
     needed("the name of the socket", named)?;
     let [_, _, high, low, ..] = name;
     match u16::from_be_bytes([high, low]) {
-        0 => Err(Stop::Unclear(
-            "listen without a bind: success, but no port".to_owned(),
-        )),
-        port => Ok(Verdict::allowed(format!(
-            "listened on port {port} without a bind"
-        ))),
+        0 => Err(Stop::Unclear("listen without a bind: success, but no port".to_owned())),
+        port => Ok(Verdict::allowed(format!("listened on port {port} without a bind"))),
     }
 }
 
 fn send_udp(args: &[String]) -> Judged {
     let address = address(args, 0, 1)?;
-    let socket = needed(
-        "a UDP socket",
-        socket(family(&address), libc::SOCK_DGRAM, 0),
-    )?;
+    let socket = needed("a UDP socket", socket(family(&address), libc::SOCK_DGRAM, 0))?;
     let to = packed(&address);
     let result = call(
         libc::SYS_sendto,
@@ -179,37 +145,25 @@ fn stream(address: &SocketAddr, protocol: i32) -> Result<OwnedFd, Errno> {
     let socket = socket(family(address), libc::SOCK_STREAM, protocol)?;
     let fd = || Arg::Int(socket.as_raw_fd().into());
     let (five_seconds, on) = (Pack::new().u64(5).u64(0).done(), 1u32.to_ne_bytes());
-    for (option, value) in [
-        (libc::SO_SNDTIMEO, &five_seconds[..]),
-        (libc::SO_REUSEADDR, &on[..]),
-    ] {
+    for (option, value) in [(libc::SO_SNDTIMEO, &five_seconds[..]), (libc::SO_REUSEADDR, &on[..])] {
         let (level, option) = (Arg::Int(libc::SOL_SOCKET.into()), Arg::Int(option.into()));
         let length = Arg::Int(value.len() as i64);
         // Only for comfort: a filter may refuse it without changing what is judged.
-        let _ = call(
-            libc::SYS_setsockopt,
-            [fd(), level, option, Arg::In(value), length],
-        );
+        let _ = call(libc::SYS_setsockopt, [fd(), level, option, Arg::In(value), length]);
     }
     Ok(socket)
 }
 
 fn bind(socket: &OwnedFd, address: &SocketAddr) -> Result<(), Errno> {
     let (fd, name) = (Arg::Int(socket.as_raw_fd().into()), packed(address));
-    call(
-        libc::SYS_bind,
-        [fd, Arg::In(&name), Arg::Int(name.len() as i64)],
-    )
-    .map(drop)
+    call(libc::SYS_bind, [fd, Arg::In(&name), Arg::Int(name.len() as i64)]).map(drop)
 }
 
 /// An address and a port; "localhost" without asking anyone, since an image has no resolver.
 fn address(args: &[String], host: usize, port: usize) -> Result<SocketAddr, Stop> {
     let host = match text(args, host, "0.0.0.0") {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        host => host
-            .parse()
-            .map_err(|_| Stop::Usage(format!("{host} is no IP address")))?,
+        host => host.parse().map_err(|_| Stop::Usage(format!("{host} is no IP address")))?,
     };
     Ok(SocketAddr::new(host, number(args, port, 0)?))
 }
@@ -219,17 +173,11 @@ fn any_address(args: &[String]) -> Result<SocketAddr, Stop> {
 }
 
 fn family(address: &SocketAddr) -> i32 {
-    if address.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
-    }
+    if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
 }
 
 fn packed(address: &SocketAddr) -> Vec<u8> {
-    let head = Pack::new()
-        .u16(family(address) as u16)
-        .bytes(&address.port().to_be_bytes());
+    let head = Pack::new().u16(family(address) as u16).bytes(&address.port().to_be_bytes());
     match address.ip() {
         IpAddr::V4(ip) => head.bytes(&ip.octets()).pad_to(16).done(),
         IpAddr::V6(ip) => head.u32(0).bytes(&ip.octets()).pad_to(28).done(),
@@ -237,9 +185,5 @@ fn packed(address: &SocketAddr) -> Vec<u8> {
 }
 
 fn name(protocol: i32) -> &'static str {
-    if protocol == IPPROTO_MPTCP {
-        "MPTCP"
-    } else {
-        "TCP"
-    }
+    if protocol == IPPROTO_MPTCP { "MPTCP" } else { "TCP" }
 }

@@ -28,11 +28,7 @@ pub(crate) fn i386(nr: u32, args: [u32; 3]) -> Result<i32, Errno> {
     }
     // The 32-bit entry gives a 32-bit result.
     let result = result as u32 as i32;
-    if (-4095..0).contains(&result) {
-        Err(Errno(-result))
-    } else {
-        Ok(result)
-    }
+    if (-4095..0).contains(&result) { Err(Errno(-result)) } else { Ok(result) }
 }
 
 /// Only x86-64 has this entry.

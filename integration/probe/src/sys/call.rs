@@ -29,11 +29,7 @@ pub(crate) fn call<const N: usize>(nr: i64, args: [Arg<'_>; N]) -> Result<i64, E
     // SAFETY: every address among the arguments is a borrow that outlives the call, of the size the caller tells the
     // kernel; calls that touch other memory of this process are excluded by the contract above.
     let result = unsafe { libc::syscall(nr, a, b, c, d, e, f) };
-    if result == -1 {
-        Err(last())
-    } else {
-        Ok(result)
-    }
+    if result == -1 { Err(last()) } else { Ok(result) }
 }
 
 /// Calls `nr`, which returns a new descriptor.

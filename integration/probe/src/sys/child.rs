@@ -50,15 +50,10 @@ impl Companion {
         fork(|| {
             let _ = call(
                 libc::SYS_prctl,
-                [
-                    Arg::Int(libc::PR_SET_PDEATHSIG.into()),
-                    Arg::Int(libc::SIGKILL.into()),
-                ],
+                [Arg::Int(libc::PR_SET_PDEATHSIG.into()), Arg::Int(libc::SIGKILL.into())],
             );
-            let _ = call(
-                libc::SYS_close_range,
-                [Arg::Int(1), Arg::Int(u32::MAX.into()), Arg::Int(0)],
-            );
+            let _ =
+                call(libc::SYS_close_range, [Arg::Int(1), Arg::Int(u32::MAX.into()), Arg::Int(0)]);
             alarm(30);
             // The parent may have died before the death signal was asked for.
             while i32::try_from(std::os::unix::process::parent_id()) == Ok(parent) {
@@ -93,10 +88,7 @@ pub(crate) fn execute(path: &str, args: &[String]) -> Result<(Vec<u8>, Exit), Er
     let path = CString::new(path).map_err(|_| Errno(libc::EINVAL))?;
     let args: Result<Vec<_>, _> = args.iter().map(|arg| CString::new(arg.as_str())).collect();
     let args = args.map_err(|_| Errno(libc::EINVAL))?;
-    let mut argv: Vec<_> = std::iter::once(&path)
-        .chain(&args)
-        .map(|arg| arg.as_ptr())
-        .collect();
+    let mut argv: Vec<_> = std::iter::once(&path).chain(&args).map(|arg| arg.as_ptr()).collect();
     argv.push(std::ptr::null());
     let (failure, failed) = pipe()?;
     let (reader, writer) = pipe()?;
@@ -138,11 +130,7 @@ pub(crate) fn wait(pid: i32) -> Result<Exit, Errno> {
 
 /// kill(2).
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
-    call(
-        libc::SYS_kill,
-        [Arg::Int(pid.into()), Arg::Int(signal.into())],
-    )
-    .map(drop)
+    call(libc::SYS_kill, [Arg::Int(pid.into()), Arg::Int(signal.into())]).map(drop)
 }
 
 /// This process's id, asked of the kernel.

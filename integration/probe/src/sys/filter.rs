@@ -16,13 +16,7 @@ pub(crate) fn no_new_privs() -> Result<(), Errno> {
     let zero = || Arg::Int(0);
     call(
         libc::SYS_prctl,
-        [
-            Arg::Int(libc::PR_SET_NO_NEW_PRIVS.into()),
-            Arg::Int(1),
-            zero(),
-            zero(),
-            zero(),
-        ],
+        [Arg::Int(libc::PR_SET_NO_NEW_PRIVS.into()), Arg::Int(1), zero(), zero(), zero()],
     )
     .map(drop)
 }
@@ -42,19 +36,13 @@ pub(crate) fn deny_call(arch: u32, nr: u32, action: u32) -> Result<(), Errno> {
     ];
     let code = program
         .iter()
-        .fold(Pack::new(), |pack, &(code, jt, jf, k)| {
-            pack.u16(code).u8(jt).u8(jf).u32(k)
-        })
+        .fold(Pack::new(), |pack, &(code, jt, jf, k)| pack.u16(code).u8(jt).u8(jf).u32(k))
         .done();
     let length = u16::try_from(program.len()).map_err(|_| Errno(libc::EINVAL))?;
     let fprog = Pack::new().u16(length).pad_to(8).address(&code).done();
     call(
         libc::SYS_seccomp,
-        [
-            Arg::Int(libc::SECCOMP_SET_MODE_FILTER.into()),
-            Arg::Int(0),
-            Arg::In(&fprog),
-        ],
+        [Arg::Int(libc::SECCOMP_SET_MODE_FILTER.into()), Arg::Int(0), Arg::In(&fprog)],
     )
     .map(drop)
 }
@@ -62,10 +50,7 @@ pub(crate) fn deny_call(arch: u32, nr: u32, action: u32) -> Result<(), Errno> {
 /// Handles every right this kernel knows; allows reading and executing below `/`, no port, nothing outside the scope.
 pub(crate) fn landlock() -> Result<(), Errno> {
     const READ_AND_EXECUTE: u64 = 1 | 1 << 2 | 1 << 3;
-    let abi = call(
-        libc::SYS_landlock_create_ruleset,
-        [Arg::Int(0), Arg::Int(0), Arg::Int(1)],
-    )?;
+    let abi = call(libc::SYS_landlock_create_ruleset, [Arg::Int(0), Arg::Int(0), Arg::Int(1)])?;
     let file_rights = match abi {
         1 => 13,
         2 => 14,
@@ -78,11 +63,7 @@ pub(crate) fn landlock() -> Result<(), Errno> {
         4 | 5 => 16,
         _ => 24,
     };
-    let mut attr = Pack::new()
-        .u64((1 << file_rights) - 1)
-        .u64(ports)
-        .u64(scopes)
-        .done();
+    let mut attr = Pack::new().u64((1 << file_rights) - 1).u64(ports).u64(scopes).done();
     attr.truncate(size);
     let ruleset = call_fd(
         libc::SYS_landlock_create_ruleset,
@@ -96,19 +77,9 @@ pub(crate) fn landlock() -> Result<(), Errno> {
             Arg::Int((libc::O_PATH | libc::O_CLOEXEC).into()),
         ],
     )?;
-    let rule = Pack::new()
-        .u64(READ_AND_EXECUTE)
-        .i32(root.as_raw_fd())
-        .done();
+    let rule = Pack::new().u64(READ_AND_EXECUTE).i32(root.as_raw_fd()).done();
     let ruleset_fd = || Arg::Int(ruleset.as_raw_fd().into());
-    call(
-        libc::SYS_landlock_add_rule,
-        [ruleset_fd(), Arg::Int(1), Arg::In(&rule), Arg::Int(0)],
-    )?;
+    call(libc::SYS_landlock_add_rule, [ruleset_fd(), Arg::Int(1), Arg::In(&rule), Arg::Int(0)])?;
     no_new_privs()?;
-    call(
-        libc::SYS_landlock_restrict_self,
-        [ruleset_fd(), Arg::Int(0)],
-    )
-    .map(drop)
+    call(libc::SYS_landlock_restrict_self, [ruleset_fd(), Arg::Int(0)]).map(drop)
 }

@@ -33,9 +33,7 @@ pub(crate) fn signal_name(signal: i32) -> String {
 /// The two first numbers of the kernel's release; (0, 0) when it does not say.
 pub(crate) fn kernel_version() -> (u32, u32) {
     let release = uname_field(2);
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|n| n.parse().unwrap_or(0));
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 

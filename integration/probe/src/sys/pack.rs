@@ -62,9 +62,6 @@ impl Pack {
 
 /// Four bytes at `at`, as the kernel wrote them; 0 beyond the end.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let word = bytes
-        .get(at..at + 4)
-        .and_then(|word| word.try_into().ok())
-        .unwrap_or([0; 4]);
+    let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).unwrap_or([0; 4]);
     u32::from_ne_bytes(word)
 }

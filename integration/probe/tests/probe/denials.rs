@@ -97,10 +97,7 @@ fn a_filter_that_answers_shows_as_denied_with_its_errno() {
 #[test]
 fn a_filter_that_kills_shows_as_killed() {
     // A program that is executed has a process of its own, so its parent lives.
-    for (attempt, nr) in CALLS
-        .iter()
-        .filter(|(attempt, _)| !attempt.starts_with("exec"))
-    {
+    for (attempt, nr) in CALLS.iter().filter(|(attempt, _)| !attempt.starts_with("exec")) {
         let verdict = judge(&format!("under-seccomp {nr} kill {attempt}"));
         assert_eq!(verdict["outcome"], "killed", "{attempt}: {verdict}");
         assert_eq!(verdict["signal"], "SIGSYS", "{attempt}: {verdict}");
@@ -109,10 +106,7 @@ fn a_filter_that_kills_shows_as_killed() {
 
 #[test]
 fn enosys_is_told_from_a_missing_call_where_the_kernel_must_have_it() {
-    assert_outcome(
-        &format!("under-seccomp {} ENOSYS clone3", libc::SYS_clone3),
-        "denied",
-    );
+    assert_outcome(&format!("under-seccomp {} ENOSYS clone3", libc::SYS_clone3), "denied");
     assert_outcome(
         &format!("under-seccomp {} ENOSYS io-uring", libc::SYS_io_uring_setup),
         "unsupported",
@@ -133,10 +127,7 @@ fn the_other_entries_are_seen_by_filters_of_their_own() {
         assert_outcome("under-seccomp i386:359 EPERM i386-socket", "denied");
         // A native rule says nothing about the other entry: that is the hole the attempt is for.
         let socket = libc::SYS_socket;
-        assert_outcome(
-            &format!("under-seccomp {socket} EPERM i386-socketcall 1"),
-            "allowed",
-        );
+        assert_outcome(&format!("under-seccomp {socket} EPERM i386-socketcall 1"), "allowed");
     }
 }
 
@@ -189,10 +180,7 @@ fn a_privileged_attempt_is_allowed_with_capabilities_and_denied_without() {
     for attempt in PRIVILEGED {
         assert_allowed_if_known(attempt);
         let denied = outcome(&format!("under-no-caps {attempt}"));
-        assert!(
-            denied == "denied" || denied == "unsupported",
-            "{attempt}: {denied}"
-        );
+        assert!(denied == "denied" || denied == "unsupported", "{attempt}: {denied}");
     }
     assert_outcome("under-no-caps capset-raise", "denied");
 }

@@ -34,14 +34,8 @@ fn files_are_left_as_they_were() {
     ];
     for attempt in &attempts {
         assert_outcome(attempt, "allowed");
-        assert_eq!(
-            fs::read_to_string(file.to_string()).expect("still there"),
-            "content"
-        );
-        let mode = fs::metadata(file.to_string())
-            .expect("still there")
-            .permissions()
-            .mode();
+        assert_eq!(fs::read_to_string(file.to_string()).expect("still there"), "content");
+        let mode = fs::metadata(file.to_string()).expect("still there").permissions().mode();
         assert_eq!(mode & 0o7777, 0o640, "{attempt}");
         assert!(!Path::new(&new.to_string()).exists(), "{attempt}");
         if landlock() {
@@ -69,11 +63,7 @@ fn a_mask_is_an_empty_file_or_directory() {
 
 /// By another process: a descriptor for writing that a fork of another test inherits would make execve say ETXTBSY.
 fn copy_probe(to: &Path) {
-    let status = Command::new("cp")
-        .arg(PROBE)
-        .arg(to)
-        .status()
-        .expect("cp starts");
+    let status = Command::new("cp").arg(PROBE).arg(to).status().expect("cp starts");
     assert!(status.success(), "cp to {}", to.display());
 }
 
@@ -85,16 +75,10 @@ fn a_program_runs_or_is_refused_with_the_kernels_word() {
     let copy_name = copy.display();
     let verdict = judge(&format!("exec {copy_name} ids"));
     assert_eq!(verdict["outcome"], "allowed", "{verdict}");
-    assert!(
-        verdict["detail"].as_str().expect("text").contains("euid"),
-        "{verdict}"
-    );
+    assert!(verdict["detail"].as_str().expect("text").contains("euid"), "{verdict}");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).expect("a mode");
     let verdict = judge(&format!("exec {copy_name} ids"));
-    assert_eq!(
-        (&verdict["outcome"], &verdict["errno"]),
-        (&"denied".into(), &"EACCES".into())
-    );
+    assert_eq!((&verdict["outcome"], &verdict["errno"]), (&"denied".into(), &"EACCES".into()));
     assert_outcome(&format!("exec {copy_name}-none"), "unsupported");
 }
 
@@ -122,16 +106,10 @@ fn tcp_is_refused_by_policy_or_by_the_peer_and_the_two_differ() {
     let attempts = ["connect", "connect-mptcp", "sendto-fastopen"];
     for attempt in attempts {
         let open = outcome(&format!("{attempt} 127.0.0.1 {port}"));
-        assert!(
-            open == "allowed" || open == "unsupported",
-            "{attempt}: {open}"
-        );
+        assert!(open == "allowed" || open == "unsupported", "{attempt}: {open}");
     }
     if landlock() {
-        assert_outcome(
-            &format!("under-landlock connect 127.0.0.1 {port}"),
-            "denied",
-        );
+        assert_outcome(&format!("under-landlock connect 127.0.0.1 {port}"), "denied");
         assert_outcome("under-landlock bind 0", "denied");
     }
     drop(listener);
@@ -150,10 +128,7 @@ struct Helper(Child);
 impl Helper {
     /// Started, and past its first line.
     fn start(args: &[&str]) -> (Helper, String) {
-        let child = Command::new(PROBE)
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn();
+        let child = Command::new(PROBE).args(args).stdout(Stdio::piped()).spawn();
         let mut helper = Helper(child.expect("the probe starts"));
         let mut line = String::new();
         let stdout = helper.0.stdout.take().expect("a pipe");
@@ -177,10 +152,7 @@ fn other_processes_are_in_reach_until_a_scope_says_no() {
     let pid = helper.0.id();
     let mut attempts = vec![format!("kill {pid}"), format!("abstract-unix {name}")];
     if root() {
-        attempts.extend([
-            format!("ptrace-pid {pid}"),
-            format!("process-vm-readv {pid}"),
-        ]);
+        attempts.extend([format!("ptrace-pid {pid}"), format!("process-vm-readv {pid}")]);
     }
     for attempt in &attempts {
         assert_outcome(attempt, "allowed");
@@ -224,17 +196,10 @@ fn a_mount_taken_away_is_put_back() {
     let text = in_new_mounts(&format!(
         "{bind} {PROBE} remount-rw {dir}; grep ' {dir} ' /proc/self/mountinfo"
     ));
-    assert!(
-        text.contains("allowed") && text.contains(" ro,nosuid"),
-        "{text}"
-    );
+    assert!(text.contains("allowed") && text.contains(" ro,nosuid"), "{text}");
     let text = in_new_mounts(&format!("{bind} {PROBE} under-no-caps remount-rw {dir}"));
     assert!(text.contains("denied"), "{text}");
-    assert_eq!(
-        crate::run(&format!("umount {dir}")).status.code(),
-        Some(3),
-        "no mount"
-    );
+    assert_eq!(crate::run(&format!("umount {dir}")).status.code(), Some(3), "no mount");
     assert_eq!(crate::run("umount /").status.code(), Some(2));
 }
 
@@ -246,24 +211,18 @@ fn nothing_that_all_does_stays() {
     // In a mount namespace of its own: others mount and unmount while this test looks.
     let state = "cat /proc/self/mountinfo /proc/sys/kernel/hostname /proc/sys/kernel/domainname \
                  /proc/sys/vm/swappiness /proc/sys/kernel/core_pattern";
-    let text = in_new_mounts(&format!(
-        "{state}; echo ---; {PROBE} all >/dev/null; {state}"
-    ));
+    let text = in_new_mounts(&format!("{state}; echo ---; {PROBE} all >/dev/null; {state}"));
     let (before, after) = text.split_once("---\n").expect("two states");
     assert!(before.contains("/proc"), "{before}");
     assert_eq!(before, after);
     for dir in ["/tmp", "/", "/dev", "/run", "/var/tmp", "/dev/shm"] {
-        let left = fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|entry| {
-                // Another test's device may be there at this instant: only nodes of ended processes count.
-                let name = entry.file_name().to_string_lossy().into_owned();
-                name.strip_prefix(".coaming-probe-").is_some_and(|pid| {
-                    !Path::new(&format!("/proc/{pid}")).exists() && entry.path().exists()
-                })
-            });
+        let left = fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| {
+            // Another test's device may be there at this instant: only nodes of ended processes count.
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.strip_prefix(".coaming-probe-").is_some_and(|pid| {
+                !Path::new(&format!("/proc/{pid}")).exists() && entry.path().exists()
+            })
+        });
         assert!(!left, "a device is left in {dir}");
     }
 }

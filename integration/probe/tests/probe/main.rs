@@ -3,12 +3,7 @@
 //! What this kernel lacks shows as `unsupported`; what needs root is left out for others, and says so.
 
 // clippy.toml lets tests stop at a surprise, but clippy does not see that these helpers are test code too.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic
-)]
+#![allow(clippy::indexing_slicing, clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod denials;
 mod effects;
@@ -22,10 +17,7 @@ const PROBE: &str = env!("CARGO_BIN_EXE_probe");
 
 /// Runs the probe with words separated by spaces.
 fn run(line: &str) -> Output {
-    Command::new(PROBE)
-        .args(line.split(' '))
-        .output()
-        .expect("the probe starts")
+    Command::new(PROBE).args(line.split(' ')).output().expect("the probe starts")
 }
 
 /// What an attempt says.
@@ -35,10 +27,7 @@ fn judge(line: &str) -> Value {
 }
 
 fn outcome(line: &str) -> String {
-    judge(line)["outcome"]
-        .as_str()
-        .expect("an outcome")
-        .to_owned()
+    judge(line)["outcome"].as_str().expect("an outcome").to_owned()
 }
 
 /// "allowed" or, when the kernel here lacks it, "unsupported".
@@ -69,13 +58,9 @@ fn root() -> bool {
 
 #[test]
 fn usage_errors_exit_with_2() {
-    for line in [
-        "no-such-attempt",
-        "umount",
-        "kill x",
-        "under-seccomp",
-        "under-seccomp 1 EPERM nothing",
-    ] {
+    for line in
+        ["no-such-attempt", "umount", "kill x", "under-seccomp", "under-seccomp 1 EPERM nothing"]
+    {
         assert_eq!(run(line).status.code(), Some(2), "{line}");
     }
 }
@@ -86,19 +71,12 @@ fn all_runs_every_attempt_without_arguments_and_each_is_judged() {
     let output = run("all");
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).expect("text");
-    let verdicts: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
+    let verdicts: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(verdicts.len() > 60, "{}", verdicts.len());
     for verdict in verdicts {
         let name = verdict["attempt"].as_str().expect("a name");
-        assert!(
-            listed
-                .lines()
-                .any(|line| line.split(' ').next() == Some(name)),
-            "{name}"
-        );
+        assert!(listed.lines().any(|line| line.split(' ').next() == Some(name)), "{name}");
         assert_ne!(verdict["outcome"], "inconclusive", "{verdict}");
         assert_ne!(verdict["outcome"], "killed", "{verdict}");
     }
