@@ -4,7 +4,10 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use coaming_policy::spec::view;
 use coaming_shim::record::{FILE, Record};
+use coaming_shim::state::State;
+use serde_json::Value;
 
 use super::kernel::KernelView;
 use super::{Decision, Report, in_force};
@@ -17,6 +20,9 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
     let record = find(id, root, &state.join("containers"))?;
     let created = record.created();
     let kernel = KernelView::of(&record);
+    let own = State::of(state, Path::new(&record.runtime_root), &record.id);
+    let mut notes = record.notes;
+    notes.extend(missing_rule_paths(&own.private.join("hook.json")));
     Ok(Report {
         id: record.id,
         bundle: record.bundle,
@@ -27,12 +33,28 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
         reasons: Vec::new(),
         changes: record.changes,
         degraded: record.degraded,
-        notes: record.notes,
+        notes,
         launcher: record.plan.is_some(),
         policies: in_force::policies(&record.floor),
         floor: record.floor,
         kernel: Some(kernel),
     })
+}
+
+/// What the createContainer hook found missing: a rule over a path that is not there allows nothing.
+/// There is no report where the launcher is not used, nor from within a user namespace.
+fn missing_rule_paths(report: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(report).ok()?.take(MAX_RECORD).read_to_end(&mut bytes).ok()?;
+    let report: Value = serde_json::from_slice(&bytes).ok()?;
+    let paths: Vec<&str> = view::strings(&report, "missingRulePaths").collect();
+    if paths.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "Landlock rules over paths that the container does not have: {}",
+        paths.join(", ")
+    ))
 }
 
 /// The one record of this id, or, where none has it, of an id that begins so.
@@ -89,4 +111,20 @@ fn read(file: &PathBuf) -> std::io::Result<Record> {
 
 fn none(id: &str, records: &Path, unreadable: Vec<String>) -> CommandError {
     CommandError::NoSuchContainer { id: id.to_owned(), records: records.to_owned(), unreadable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_rule_paths_are_named_and_nothing_is_said_without_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = folder.path().join("hook.json");
+        assert_eq!(missing_rule_paths(&report), None);
+        fs::write(&report, r#"{"missingRulePaths":[]}"#).unwrap();
+        assert_eq!(missing_rule_paths(&report), None);
+        fs::write(&report, r#"{"missingRulePaths":["/app","/opt"]}"#).unwrap();
+        assert!(missing_rule_paths(&report).unwrap().ends_with("/app, /opt"));
+    }
 }
