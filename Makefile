@@ -7,6 +7,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # rustup's own folder; a root shell often does not have it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
+# One build after another, each of much: incremental objects cost more than they save, and stale ones
+# have been seen not to link.
+export CARGO_INCREMENTAL := 0
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help prerequisites build install uninstall fmt lint test fuzz demo clean
