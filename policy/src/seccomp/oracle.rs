@@ -163,7 +163,7 @@ fn seed() -> u64 {
 fn cases(cases: u32) -> ProptestConfig {
     // No files of failures: a failing case is printed whole. The same cases in every run, so that a
     // change is what makes it fail; PROPTEST_RNG_SEED explores others. This seed is
-    // here because it passes; two of the eight tried do not, and are defects to mend. Known to fail: 1 (a wrong program of
+    // here because it passes; two of the seven tried do not, and are defects to mend. Known to fail: 1 (a wrong program of
     // libseccomp 2.5.4 that the check in `compile` does not probe) and 4 (`le`, with ENOSYS for a default).
     ProptestConfig {
         cases,
