@@ -40,12 +40,12 @@ install_all() {
     ln -sfn coaming-runc "$PROGRAMS/coaming-crun"
 
     local file
-    for file in config.yaml containerd/config-v2.toml containerd/config-v3.toml kubernetes/runtimeclass.yaml examples/payments.yaml; do
+    for file in config.toml containerd/config-v2.toml containerd/config-v3.toml kubernetes/runtimeclass.yaml examples/payments.yaml; do
         place 644 "packaging/$file" "$SHARED/$file"
     done
     install -d -m 755 "$CONFIG" "$CONFIG/policy.d"
     # What an administrator wrote is never overwritten.
-    [[ -e $CONFIG/config.yaml ]] || place 644 packaging/config.yaml "$CONFIG/config.yaml"
+    [[ -e $CONFIG/config.toml ]] || place 644 packaging/config.toml "$CONFIG/config.toml"
 }
 
 uninstall_all() {

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coaming_policy::document::{Directory, DocumentError, read_directory};
-use coaming_shim::config::{CONFIG_FILE, Node};
+use coaming_config::CONFIG_FILE;
+use coaming_shim::config::Node;
 use serde::Serialize;
 
 use crate::error::CommandError;
@@ -85,10 +86,10 @@ impl Findings {
         match Node::load("coaming-runc") {
             Ok(node) => {
                 let directory = node.policy_directory().to_owned();
-                self.check_directory(Path::new(&directory));
+                self.check_directory(&directory);
                 if self.policies.is_empty() && self.errors.is_empty() {
                     self.warnings.push(Warning {
-                        file: directory,
+                        file: directory.display().to_string(),
                         line: None,
                         policy: None,
                         message: format!(

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use clap::ValueEnum;
-use coaming_policy::document::{NodeConfiguration, PolicyDocument};
+use coaming_config::Configuration;
+use coaming_policy::document::PolicyDocument;
 use schemars::schema_for;
 
 use crate::error::CommandError;
@@ -22,14 +23,14 @@ enum Document {
     /// A policy, as in /etc/coaming/policy.d.
     #[default]
     Policy,
-    /// The node's configuration, /etc/coaming/config.yaml.
-    NodeConfiguration,
+    /// The node's configuration, /etc/coaming/config.toml.
+    Configuration,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
     let schema = match arguments.document {
         Document::Policy => schema_for!(PolicyDocument),
-        Document::NodeConfiguration => schema_for!(NodeConfiguration),
+        Document::Configuration => schema_for!(Configuration),
     };
     output::json(&schema, out)?;
     Ok(Outcome::Fine)

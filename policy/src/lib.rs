@@ -16,5 +16,4 @@ pub mod launch;
 pub mod proc;
 pub mod seccomp;
 pub mod spec;
-pub mod suggest;
 pub mod verdict;

@@ -2,7 +2,7 @@
 //!
 //! Reading the files is the caller's; this module only understands them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The kernel's view of a process.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,6 +33,9 @@ pub struct Seen {
     pub label: Option<String>,
     /// `mountinfo`, in order.
     pub mounts: Vec<Mount>,
+    /// Paths that are there in the process's own view (`/proc/<pid>/root`): of those that rules name, what whoever
+    /// looked found. A path that nobody looked for is taken for absent.
+    pub present: BTreeSet<String>,
     /// Soft and hard limits by OCI name (`RLIMIT_CORE`); `u64::MAX` is unlimited.
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// Namespace types (as the OCI spec names them) that are the host's own.
@@ -93,6 +96,17 @@ impl Seen {
     /// Whether `path` is covered by a mount of its own that is read-only.
     pub fn is_read_only_mount(&self, path: &str) -> bool {
         self.mount_at(path).is_some_and(|mount| mount.options.iter().any(|option| option == "ro"))
+    }
+
+    /// Whether what is at `path` can be written through no mount: the mount that it is in is read-only.
+    pub fn is_in_read_only_mount(&self, path: &str) -> bool {
+        let holds = |mount: &&Mount| {
+            let rest = path.strip_prefix(mount.target.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        // Of mounts at one place, the last is on top.
+        let innermost = self.mounts.iter().filter(holds).max_by_key(|mount| mount.target.len());
+        innermost.is_some_and(|mount| mount.options.iter().any(|option| option == "ro"))
     }
 
     /// The mount that is on top at exactly this path.

@@ -6,10 +6,14 @@ use std::path::Path;
 
 use coaming_hooks::plan::{Filter, Instruction, Layer, PathRule, Plan, PlanError, PortRule};
 use coaming_policy::launch::Launch;
-use coaming_policy::seccomp::{Profile, SeccompError, compile};
+use coaming_policy::seccomp::{Profile, Program, SeccompError, compile, compile_as_written};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::host::hex;
+
+/// The most compiled filters that are kept, of at most 32 KiB each; then the older half goes.
+const MAX_FILTERS: usize = 512;
 
 /// Why a plan cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +72,31 @@ fn layer(layer: &coaming_policy::controls::landlock::Layer) -> Layer {
     }
 }
 
-/// The program of a profile, from the cache or compiled now. A cache that cannot be read or written
-/// costs time, and nothing else.
+/// Makes sure that a profile which the runtime will compile comes out right: libseccomp is known not to get every
+/// profile right, and a runtime does not look at what it loads.
+///
+/// # Errors
+/// [`SeccompError::Mismatch`], and those of reading and compiling the profile.
+pub fn check_for_runtime(section: &Value, cache: &Path) -> Result<(), LaunchError> {
+    let profile = Profile::from_oci(section)?;
+    cached(&profile, "runtime", cache, compile_as_written).map(drop)?;
+    Ok(())
+}
+
+/// The launcher's program of a profile.
 fn compiled(profile: &Profile, cache: &Path) -> Result<Vec<Instruction>, SeccompError> {
+    cached(profile, "launcher", cache, compile)
+}
+
+/// A program from the cache, or compiled now. A cache that cannot be read or written costs time, and nothing else.
+fn cached(
+    profile: &Profile,
+    loader: &str,
+    cache: &Path,
+    compile: fn(&Profile) -> Result<Program, SeccompError>,
+) -> Result<Vec<Instruction>, SeccompError> {
     let text = profile.to_oci().to_string();
-    let file = cache.join(hex(&Sha256::digest(&text)));
+    let file = cache.join(format!("{}.{loader}", hex(&Sha256::digest(&text))));
     if let Some(program) = fs::read(&file).ok().and_then(|bytes| unpack(&bytes)) {
         return Ok(program);
     }
@@ -119,10 +143,27 @@ fn unpack(bytes: &[u8]) -> Option<Vec<Instruction>> {
 fn store(file: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
+        make_room(folder)?;
     }
     let temporary = file.with_extension(format!("tmp{}", std::process::id()));
     fs::write(&temporary, bytes)?;
     fs::rename(&temporary, file)
+}
+
+/// A client that makes up profiles shall not fill the memory that /run is in.
+fn make_room(folder: &Path) -> io::Result<()> {
+    let files: Vec<fs::DirEntry> = fs::read_dir(folder)?.collect::<io::Result<_>>()?;
+    if files.len() >= MAX_FILTERS {
+        let mut aged: Vec<_> = files
+            .iter()
+            .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
+            .collect();
+        aged.sort();
+        for (_, path) in aged.iter().take(MAX_FILTERS / 2) {
+            let _ = fs::remove_file(path);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -147,6 +188,30 @@ mod tests {
         assert_eq!(unpack(&damaged), None);
         fs::write(&file, &damaged).unwrap();
         assert_eq!(compiled(&profile(), cache.path()).unwrap(), first);
+    }
+
+    #[test]
+    fn the_cache_has_a_bound() {
+        let cache = tempfile::tempdir().unwrap();
+        for number in 0..MAX_FILTERS + 10 {
+            store(&cache.path().join(number.to_string()), b"x").unwrap();
+        }
+        let left = fs::read_dir(cache.path()).unwrap().count();
+        assert!((MAX_FILTERS / 2..MAX_FILTERS).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn what_the_runtime_would_load_is_checked() {
+        let cache = tempfile::tempdir().unwrap();
+        assert!(check_for_runtime(&profile().to_oci(), cache.path()).is_ok());
+        // Not in the form in which profiles are written for runtimes, so what a runtime makes of it is not known.
+        let other = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["clone"], "action": "SCMP_ACT_ERRNO",
+             "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_GT"}]},
+        ]});
+        let error = check_for_runtime(&other, cache.path()).unwrap_err().to_string();
+        assert!(error.contains("SCMP_CMP_MASKED_EQ"), "{error}");
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 1, "what failed is not kept");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use coaming_config::CONFIG_FILE;
 use coaming_shim::argv::{Global, Invocation};
-use coaming_shim::config::{CONFIG_FILE, Node};
+use coaming_shim::config::Node;
 use coaming_shim::gate::{self, Gate};
 use coaming_shim::handoff::Runtime;
 use coaming_shim::refusal_log;

@@ -3,7 +3,7 @@ use super::coaming;
 #[test]
 fn schemas_are_printed_as_json() {
     for (arguments, field) in
-        [(&["schema"][..], "spec"), (&["schema", "node-configuration"][..], "policyDirectory")]
+        [(&["schema"][..], "spec"), (&["schema", "configuration"][..], "policy_directory")]
     {
         let said = coaming(arguments);
         let schema: serde_json::Value = serde_json::from_str(&said.out).unwrap();

@@ -9,8 +9,9 @@ mod markdown;
 
 use std::path::{Path, PathBuf};
 
+use coaming_config::Configuration;
 use coaming_policy::builtin;
-use coaming_policy::document::{NodeConfiguration, PolicyDocument};
+use coaming_policy::document::PolicyDocument;
 use schemars::schema_for;
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ const EXAMPLE: &str = include_str!("../../../packaging/examples/payments.yaml");
 #[test]
 fn the_published_schemas_are_those_of_the_types() {
     is_current("docs/schema/policy.v1alpha1.json", &pretty(&policy()));
-    is_current("docs/schema/node-configuration.v1alpha1.json", &pretty(&node_configuration()));
+    is_current("docs/schema/configuration.json", &pretty(&configuration()));
 }
 
 #[test]
@@ -31,7 +32,7 @@ fn the_published_reference_is_that_of_the_types() {
         ("{{baseline}}", builtin::BASELINE),
         ("{{node}}", builtin::NODE),
         ("{{reference}}", &markdown::policy(&policy())),
-        ("{{node configuration}}\n", &markdown::document(&node_configuration())),
+        ("{{node configuration}}", &markdown::document(&configuration())),
     ];
     for (place, part) in parts {
         assert!(text.contains(place), "docs/policy.head.md has no {place}");
@@ -75,8 +76,8 @@ fn policy() -> Value {
     schema_for!(PolicyDocument).to_value()
 }
 
-fn node_configuration() -> Value {
-    schema_for!(NodeConfiguration).to_value()
+fn configuration() -> Value {
+    schema_for!(Configuration).to_value()
 }
 
 fn pretty(schema: &Value) -> String {

@@ -46,12 +46,12 @@ fn each_right_is_denied_outside_its_rules_and_given_within() {
     let execute = || files(EXECUTE, vec![rule(EXECUTE, "/bin")]);
     let cases = [
         (write(), "echo x > /tmp/new", true),
-        (write(), "echo x > /work/new", false),
+        (write(), "echo x > /other/new", false),
         (write(), "echo x > /data/file", false),
         (read(), "cat /bin/busybox > /dev/null", true),
         (read(), "cat /data/file", false),
         (list(), "ls /tmp", true),
-        (list(), "ls /work", false),
+        (list(), "ls /other", false),
         (execute(), "/bin/true", true),
         (execute(), "cat /bin/busybox > /tmp/true; chmod 755 /tmp/true; /tmp/true", false),
     ];
@@ -154,7 +154,7 @@ fn a_scope_is_enforced() {
 #[test]
 fn a_denied_program_says_so() {
     needs_root!();
-    let root = Root::new(&plan(vec![files(EXECUTE, vec![rule(EXECUTE, "/work")])]));
+    let root = Root::new(&plan(vec![files(EXECUTE, vec![rule(EXECUTE, "/other")])]));
     let ended = root.run(&["true"]).end();
     assert_eq!(ended.code, 126);
     assert_eq!(

@@ -60,7 +60,7 @@ fn is_root() -> bool {
 /// A root file system of busybox and nothing else, with the launch directory where it belongs.
 pub(crate) fn make_root(root: &Path) {
     use std::os::unix::fs::{PermissionsExt, symlink};
-    for folder in ["bin", "dev/.coaming", "proc", "sys", "tmp", "etc", "root", "data", "work"] {
+    for folder in ["bin", "dev/.coaming", "proc", "sys", "tmp", "etc", "root", "data", "other"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
     let mode = |path: &str, mode| {

@@ -12,7 +12,7 @@ use super::{Asked, Finding, Mismatch, Rule, Scope};
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
 use crate::spec::view;
-use crate::suggest;
+use coaming_config::suggest;
 
 /// The ceiling. A capability that it does not name leaves every set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

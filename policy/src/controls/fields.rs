@@ -10,7 +10,7 @@ use crate::proc::Seen;
 use crate::spec::edit::Edit;
 use crate::spec::table::{Decision, FIELDS};
 use crate::spec::view;
-use crate::suggest;
+use coaming_config::suggest;
 
 /// Fields that are removed when a container asks for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Asked, Finding, Mismatch, Rule, Scope, Support};
 use crate::proc::Seen;
-use crate::suggest;
+use coaming_config::suggest;
 
 /// What a policy writes. A list that is left out restricts nothing; a list that is given, even an
 /// empty one, denies everything that it does not name.

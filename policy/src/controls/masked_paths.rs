@@ -37,20 +37,24 @@ impl Rule for MaskedPaths {
 
     fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
         // A mask is /dev/null over a file or an empty read-only tmpfs over a directory (runc
-        // libcontainer/rootfs_linux.go, maskPath). A path that has no mount of its own may not
-        // exist; whether it does is for who can look inside.
+        // libcontainer/rootfs_linux.go, maskPath). What is absent needs none.
         self.0
             .iter()
-            .filter_map(|path| seen.mount_at(path).map(|mount| (path, mount)))
-            .filter(|(_, mount)| {
-                let null = mount.root == "/null" || mount.root.ends_with("/null");
-                let empty = mount.fs_type == "tmpfs" && mount.options.iter().any(|o| o == "ro");
-                !null && !empty
-            })
-            .map(|(path, mount)| Mismatch {
-                what: format!("mount at {path}"),
-                found: mount.fs_type.clone(),
-                allowed: "a mask".to_owned(),
+            .filter_map(|path| {
+                let found = match seen.mount_at(path) {
+                    Some(mount) => {
+                        let null = mount.root == "/null" || mount.root.ends_with("/null");
+                        let empty =
+                            mount.fs_type == "tmpfs" && mount.options.iter().any(|o| o == "ro");
+                        (!null && !empty).then(|| mount.fs_type.clone())
+                    }
+                    None => seen.present.contains(path).then(|| "no mask".to_owned()),
+                };
+                Some(Mismatch {
+                    what: format!("mount at {path}"),
+                    found: found?,
+                    allowed: "a mask".to_owned(),
+                })
             })
             .collect()
     }
@@ -108,5 +112,15 @@ mod tests {
         assert!(rule.verify(&seen).is_empty());
         seen.read_mountinfo("1 2 0:5 / /proc/kcore rw - proc proc rw\n");
         assert_eq!(rule.verify(&seen).len(), 1);
+    }
+
+    #[test]
+    fn verify_sees_a_path_that_is_there_without_a_mask() {
+        let rule = MaskedPaths(["/proc/kcore".to_owned()].into());
+        let mut seen = Seen::default();
+        seen.read_mountinfo("1 2 0:5 / /proc rw - proc proc rw\n");
+        assert!(rule.verify(&seen).is_empty());
+        seen.present.insert("/proc/kcore".to_owned());
+        assert_eq!(rule.verify(&seen)[0].found, "no mask");
     }
 }

@@ -36,11 +36,11 @@ impl Rule for ReadonlyPaths {
 
     fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
         // The runtime binds each path onto itself and remounts it read-only (runc
-        // libcontainer/rootfs_linux.go, readonlyPath). One without a mount of its own may not exist;
-        // whether it does is for who can look inside.
+        // libcontainer/rootfs_linux.go, readonlyPath). What is absent needs none of it.
         self.0
             .iter()
-            .filter(|path| seen.mount_at(path).is_some() && !seen.is_read_only_mount(path))
+            .filter(|path| seen.mount_at(path).is_some() || seen.present.contains(*path))
+            .filter(|path| !seen.is_in_read_only_mount(path))
             .map(|path| Mismatch {
                 what: format!("mount at {path}"),
                 found: "rw".to_owned(),
@@ -85,5 +85,11 @@ mod tests {
         assert!(paths(&["/proc/sys", "/proc/absent"]).verify(&seen).is_empty());
         seen.read_mountinfo("1 2 0:5 /sys /proc/sys rw - proc proc rw\n");
         assert_eq!(paths(&["/proc/sys"]).verify(&seen)[0].found, "rw");
+        seen.read_mountinfo("1 2 0:5 / /proc rw - proc proc rw\n");
+        assert!(paths(&["/proc/sys"]).verify(&seen).is_empty());
+        seen.present.insert("/proc/sys".to_owned());
+        assert_eq!(paths(&["/proc/sys"]).verify(&seen)[0].found, "rw");
+        seen.read_mountinfo("1 2 0:5 / / rw - ext4 x rw\n2 3 0:5 / /proc ro - proc proc rw\n");
+        assert!(paths(&["/proc/sys"]).verify(&seen).is_empty());
     }
 }

@@ -4,11 +4,13 @@
 //! fs2, setUnified). The kernel takes suffixes in its numbers there and the last of several lines;
 //! what is not one plain number is taken for no limit.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::glob::Glob;
 use super::{Asked, Finding, Mismatch, Rule, Scope};
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
@@ -18,9 +20,7 @@ const ROOT: &str = "linux.resources";
 
 /// Ceilings on memory and processes. A container that asks for more, or for no limit, gets the
 /// ceiling. `runc update` is held to them too.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
     /// The most memory that a container may be limited to, in bytes (Kubernetes:
@@ -33,6 +33,11 @@ pub struct Resources {
     /// The most processes and threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids_limit: Option<NonZeroU64>,
+    /// Files of cgroup v2 that a container may not write through `unified`, as globs. The built-in floors
+    /// deny `cgroup.*`: a process id in `cgroup.procs` moves a process of the host, and
+    /// `cgroup.subtree_control` or `cgroup.type` take limits away.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub deny_unified: BTreeSet<Glob>,
 }
 
 impl Rule for Resources {
@@ -48,6 +53,7 @@ impl Rule for Resources {
             memory_limit: lowest(self.memory_limit, other.memory_limit),
             memory_and_swap_limit: lowest(self.memory_and_swap_limit, other.memory_and_swap_limit),
             pids_limit: lowest(self.pids_limit, other.pids_limit),
+            deny_unified: &self.deny_unified | &other.deny_unified,
         }
     }
 
@@ -154,22 +160,23 @@ impl Resources {
         let mut kept = Map::new();
         let mut found = Vec::new();
         for (key, value) in view::entries(tree, "unified") {
-            match ceiling_of(key)
-                .filter(|ceiling| plain(value).is_none_or(|asked| asked > *ceiling))
-            {
-                Some(ceiling) => found.push((key, value, ceiling)),
-                None => {
-                    kept.insert(key.to_owned(), value.clone());
-                }
+            let ceiling =
+                ceiling_of(key).filter(|ceiling| plain(value).is_none_or(|asked| asked > *ceiling));
+            if self.deny_unified.iter().any(|glob| glob.matches(key)) {
+                found.push((key, value, "nothing".to_owned()));
+            } else if let Some(ceiling) = ceiling {
+                found.push((key, value, format!("at most {ceiling}")));
+            } else {
+                kept.insert(key.to_owned(), value.clone());
             }
         }
         let remedy = vec![Edit::Set("unified".to_owned(), kept.into())];
         found
             .into_iter()
-            .map(|(key, value, ceiling)| Finding {
+            .map(|(key, value, allowed)| Finding {
                 field: format!("unified[{key}]"),
                 asked: value.clone(),
-                allowed: format!("at most {ceiling}"),
+                allowed,
                 remedy: Some(remedy.clone()),
             })
             .collect()
@@ -223,6 +230,7 @@ mod tests {
             memory_limit: NonZeroU64::new(memory),
             memory_and_swap_limit: NonZeroU64::new(both),
             pids_limit: NonZeroU64::new(pids),
+            ..Resources::default()
         }
     }
 
@@ -261,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn files_that_move_processes_are_not_written() {
+        let rule: Resources = serde_json::from_value(json!({"denyUnified": ["cgroup.*"]})).unwrap();
+        let unified = json!({"cgroup.procs": "1", "cgroup.type": "threaded", "memory.high": "5"});
+        let found = rule.check_update(&json!({"unified": unified}));
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            after(rule, json!({"unified": unified}))["unified"],
+            json!({"memory.high": "5"})
+        );
+    }
+
+    #[test]
     fn an_update_leaves_what_it_does_not_name() {
         let rule = rule(100, 0, 7);
         assert!(rule.check_update(&json!({"cpu": {"shares": 2}})).is_empty());
@@ -273,7 +293,12 @@ mod tests {
     #[test]
     fn keeps_the_laws() {
         let ceiling = || select(vec![0u64, 10, 20]);
-        let rules = (ceiling(), ceiling(), ceiling()).prop_map(|(a, b, c)| rule(a, b, c));
+        let rules = (ceiling(), ceiling(), ceiling(), any::<bool>()).prop_map(|(a, b, c, core)| {
+            Resources {
+                deny_unified: core.then(|| "cgroup.*".parse().unwrap()).into_iter().collect(),
+                ..rule(a, b, c)
+            }
+        });
         let limit = || select(vec![json!(null), json!(-1), json!(5), json!(15), json!(30)]);
         let file = || select(vec![json!(null), json!("max"), json!("4"), json!("12")]);
         let specs = (limit(), limit(), limit(), file(), file()).prop_map(
@@ -281,7 +306,7 @@ mod tests {
                 json!({"linux": {"resources": {
                     "memory": {"limit": memory, "swap": swap},
                     "pids": {"limit": pids},
-                    "unified": {"memory.max": max, "memory.swap.max": swap_max},
+                    "unified": {"memory.max": max, "memory.swap.max": swap_max, "cgroup.procs": "1"},
                 }}})
             },
         );

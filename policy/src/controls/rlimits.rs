@@ -11,7 +11,7 @@ use super::{Asked, Finding, Mismatch, Rule, Scope};
 use crate::proc::{LIMITS, Seen};
 use crate::spec::edit::Edit;
 use crate::spec::view;
-use crate::suggest;
+use coaming_config::suggest;
 
 const FIELD: &str = "process.rlimits";
 

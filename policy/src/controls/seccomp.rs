@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Asked, Finding, Mismatch, Rule, Scope};
+use super::{Asked, Finding, Mismatch, Rule, Scope, socket_family};
 use crate::document::DocumentError;
 use crate::proc::Seen;
 use crate::seccomp::{
@@ -20,7 +20,7 @@ use crate::seccomp::{
 };
 use crate::spec::edit::Edit;
 use crate::spec::view;
-use crate::suggest;
+use coaming_config::suggest;
 
 const FIELD: &str = "linux.seccomp";
 
@@ -78,11 +78,7 @@ fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Strin
         type Error = String;
 
         fn try_from(name: String) -> Result<Name, String> {
-            let known = FAMILIES.iter().map(|(known, _)| *known);
-            if known.clone().any(|known| known == name) {
-                return Ok(Name(name));
-            }
-            Err(suggest::unknown("socket family", &name, known))
+            socket_family::number(&name).map(|_| Name(name))
         }
     }
     Ok(Vec::<Name>::deserialize(deserializer)?.into_iter().map(|Name(name)| name).collect())
@@ -137,16 +133,7 @@ impl Seccomp {
         let deny_socket_families = document
             .deny_socket_families
             .iter()
-            .map(|name| {
-                FAMILIES
-                    .iter()
-                    .find(|(known, _)| known == name)
-                    .map(|(_, number)| *number)
-                    .ok_or_else(|| {
-                        let known = FAMILIES.iter().map(|(known, _)| *known);
-                        ProfileError::Content(suggest::unknown("socket family", name, known))
-                    })
-            })
+            .map(|name| socket_family::number(name).map_err(ProfileError::Content))
             .collect::<Result<_, _>>()?;
         for name in document.architectures.iter().flatten() {
             if Arch::parse(name).is_none() {
@@ -258,9 +245,8 @@ impl Seccomp {
             let names: Vec<&str> = self.deny_syscalls.iter().map(String::as_str).collect();
             words.push(format!("without {}", names.join(", ")));
         }
-        let families =
-            FAMILIES.iter().filter(|(_, number)| self.deny_socket_families.contains(number));
-        words.extend(families.map(|(name, _)| format!("without {name}")));
+        let families = socket_family::names(&self.deny_socket_families);
+        words.extend(families.map(|name| format!("without {name}")));
         if let Some(architectures) = &self.architectures {
             let names: Vec<&str> = architectures.iter().map(String::as_str).collect();
             words.push(format!("on the native architecture and [{}]", names.join(", ")));
@@ -337,56 +323,6 @@ fn check_profile(source: &Source) -> Result<(), SeccompError> {
     }
     Ok(())
 }
-
-/// Address families by name (include/linux/socket.h, Linux 6.18).
-const FAMILIES: [(&str, u64); 46] = [
-    ("AF_UNIX", 1),
-    ("AF_INET", 2),
-    ("AF_AX25", 3),
-    ("AF_IPX", 4),
-    ("AF_APPLETALK", 5),
-    ("AF_NETROM", 6),
-    ("AF_BRIDGE", 7),
-    ("AF_ATMPVC", 8),
-    ("AF_X25", 9),
-    ("AF_INET6", 10),
-    ("AF_ROSE", 11),
-    ("AF_DECnet", 12),
-    ("AF_NETBEUI", 13),
-    ("AF_SECURITY", 14),
-    ("AF_KEY", 15),
-    ("AF_NETLINK", 16),
-    ("AF_PACKET", 17),
-    ("AF_ASH", 18),
-    ("AF_ECONET", 19),
-    ("AF_ATMSVC", 20),
-    ("AF_RDS", 21),
-    ("AF_SNA", 22),
-    ("AF_IRDA", 23),
-    ("AF_PPPOX", 24),
-    ("AF_WANPIPE", 25),
-    ("AF_LLC", 26),
-    ("AF_IB", 27),
-    ("AF_MPLS", 28),
-    ("AF_CAN", 29),
-    ("AF_TIPC", 30),
-    ("AF_BLUETOOTH", 31),
-    ("AF_IUCV", 32),
-    ("AF_RXRPC", 33),
-    ("AF_ISDN", 34),
-    ("AF_PHONET", 35),
-    ("AF_IEEE802154", 36),
-    ("AF_CAIF", 37),
-    ("AF_ALG", 38),
-    ("AF_NFC", 39),
-    ("AF_VSOCK", 40),
-    ("AF_KCM", 41),
-    ("AF_QIPCRTR", 42),
-    ("AF_SMC", 43),
-    ("AF_XDP", 44),
-    ("AF_MCTP", 45),
-    ("AF_UNSPEC", 0),
-];
 
 /// Bytes in lower-case hexadecimal.
 struct Hex<'a>(&'a [u8]);

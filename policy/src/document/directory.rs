@@ -3,19 +3,19 @@
 //! What loosens nothing may still be forged to tighten nothing: files that others than root can
 //! change, and symbolic links, are refused.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use coaming_config::trust::{check_trust, read_root_owned};
 
 use super::{DocumentError, PolicyDocument, parse_policies};
 use crate::facts::Facts;
 use crate::floor::Floor;
 
-/// The largest file read, in bytes.
-pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// The most files read from one directory.
 pub const MAX_FILES: usize = 4096;
+/// How often a directory that changes while it is read is read again.
+const LISTINGS: usize = 3;
 
 /// The policies of a directory, with their clauses.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,18 +38,29 @@ struct Loaded {
 /// # Errors
 /// The first thing that is wrong, with the file, line and column.
 pub fn read_directory(directory: &Path) -> Result<Directory, DocumentError> {
+    // A file that was listed and is gone was replaced or removed meanwhile: what counts is the directory as it is now.
+    for _ in 1..LISTINGS {
+        match read_once(directory) {
+            Err(error) if error.is_not_found() => {}
+            read => return read,
+        }
+    }
+    read_once(directory)
+}
+
+fn read_once(directory: &Path) -> Result<Directory, DocumentError> {
     let mut read = Directory::default();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(read),
-        Err(error) => return Err(io("list", directory, error)),
+        Err(error) => return Err(DocumentError::io("list", directory, error)),
     };
-    let metadata =
-        fs::symlink_metadata(directory).map_err(|error| io("look at", directory, error))?;
+    let metadata = fs::symlink_metadata(directory)
+        .map_err(|error| DocumentError::io("look at", directory, error))?;
     check_trust(directory, &metadata)?;
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| io("list", directory, error))?.path();
+        let path = entry.map_err(|error| DocumentError::io("list", directory, error))?.path();
         let extension = path.extension().and_then(|extension| extension.to_str());
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && matches!(extension, Some("yaml" | "yml" | "json")) {
@@ -121,46 +132,6 @@ impl Directory {
     }
 }
 
-/// Reads a regular file that only root can have written, without following a symbolic link at it.
-///
-/// # Errors
-/// [`DocumentError::Untrusted`] for what root alone did not write or what is too large.
-pub fn read_root_owned(path: &Path) -> Result<Vec<u8>, DocumentError> {
-    let untrusted =
-        |problem: String| DocumentError::Untrusted { path: path.display().to_string(), problem };
-    let file = match OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-    {
-        Ok(file) => file,
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            return Err(untrusted("a symbolic link; put the file itself here".to_owned()));
-        }
-        Err(error) => return Err(io("open", path, error)),
-    };
-    let metadata = file.metadata().map_err(|error| io("look at", path, error))?;
-    if !metadata.is_file() {
-        return Err(untrusted("not a regular file".to_owned()));
-    }
-    check_trust(path, &metadata)?;
-    read_bounded(file, path)
-}
-
-fn read_bounded(file: File, path: &Path) -> Result<Vec<u8>, DocumentError> {
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| io("read", path, error))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(DocumentError::Untrusted {
-            path: path.display().to_string(),
-            problem: format!("larger than {MAX_FILE_BYTES} bytes"),
-        });
-    }
-    Ok(bytes)
-}
-
 /// A profile that a policy names: a path below the directory of the policies.
 fn read_profile(directory: &Path, name: &str) -> Result<Vec<u8>, DocumentError> {
     let relative = Path::new(name);
@@ -176,32 +147,9 @@ fn read_profile(directory: &Path, name: &str) -> Result<Vec<u8>, DocumentError> 
     let mut folder = directory.to_owned();
     for part in relative.parent().into_iter().flat_map(Path::components) {
         folder.push(part);
-        let metadata =
-            fs::symlink_metadata(&folder).map_err(|error| io("look at", &folder, error))?;
+        let metadata = fs::symlink_metadata(&folder)
+            .map_err(|error| DocumentError::io("look at", &folder, error))?;
         check_trust(&folder, &metadata)?;
     }
     read_root_owned(&directory.join(relative))
-}
-
-/// Only root, or whoever runs this (who could run anything else instead), may be able to write it.
-fn check_trust(path: &Path, metadata: &fs::Metadata) -> Result<(), DocumentError> {
-    let problem = if metadata.file_type().is_symlink() {
-        "a symbolic link; name the place itself".to_owned()
-    } else if metadata.uid() != 0 && Some(metadata.uid()) != own_uid() {
-        format!("owned by uid {}, who could change it; chown it to root", metadata.uid())
-    } else if metadata.mode() & 0o022 != 0 {
-        format!("mode {:o} lets others write it; chmod go-w", metadata.mode() & 0o7777)
-    } else {
-        return Ok(());
-    };
-    Err(DocumentError::Untrusted { path: path.display().to_string(), problem })
-}
-
-/// Our own uid: the owner of /proc/self (proc(5)).
-fn own_uid() -> Option<u32> {
-    fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
-}
-
-fn io(operation: &'static str, path: &Path, error: std::io::Error) -> DocumentError {
-    DocumentError::Io { operation, path: path.display().to_string(), error }
 }

@@ -1,86 +1,45 @@
-//! What is wrong with a document, and where.
+//! What is wrong with a YAML document, in our words.
 
-use crate::suggest;
+use coaming_config::{DocumentError, suggest};
 
-/// Why a document or a directory of documents was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum DocumentError {
-    /// The text is not what the document's kind allows.
-    #[error("{file}:{line}:{column}: {message}")]
-    Invalid {
-        /// The file, as it was named.
-        file: String,
-        /// Line, from 1.
-        line: u64,
-        /// Column, from 1.
-        column: u64,
-        /// What is wrong, with the nearest known word.
-        message: String,
-    },
-    /// A file or directory cannot be read or cannot be trusted.
-    #[error("{path}: {problem}")]
-    Untrusted {
-        /// The path.
-        path: String,
-        /// What is wrong with it and what to do.
-        problem: String,
-    },
-    /// Reading failed.
-    #[error("cannot {operation} {path}: {error}")]
-    Io {
-        /// What was being done.
-        operation: &'static str,
-        /// To what.
-        path: String,
-        /// The system's answer.
-        error: std::io::Error,
-    },
-}
-
-impl DocumentError {
-    /// An error at a line that a checked value stands on.
-    pub(crate) fn at(file: &str, line: u64, message: String) -> Self {
-        DocumentError::Invalid { file: file.to_owned(), line, column: 1, message }
-    }
-
-    pub(crate) fn from_yaml(file: &str, error: &serde_saphyr::Error) -> Self {
-        let error = error.without_snippet();
-        let location = error.location();
-        let message = match error {
-            serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
-                let message = suggest::unknown("field", field, expected.iter().copied());
-                match expected.as_slice() {
-                    // A short list is worth more than a guess.
-                    few @ [_, ..] if few.len() <= 8 && !message.contains("did you mean") => {
-                        format!("{message}; known here: {}", few.join(", "))
-                    }
-                    _ => message,
+/// The error of a document, with its place and the nearest known word.
+pub(crate) fn from_yaml(file: &str, error: &serde_saphyr::Error) -> DocumentError {
+    let error = error.without_snippet();
+    let location = error.location();
+    let message = match error {
+        serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
+            let message = suggest::unknown("field", field, expected.iter().copied());
+            match expected.as_slice() {
+                // A short list is worth more than a guess.
+                few @ [_, ..] if few.len() <= 8 && !message.contains("did you mean") => {
+                    format!("{message}; known here: {}", few.join(", "))
                 }
+                _ => message,
             }
-            serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {
-                let message = suggest::unknown("value", variant, expected.iter().copied());
-                format!("{message} (known: {})", expected.join(", "))
-            }
-            serde_saphyr::Error::DuplicateMappingKey { key, .. } => match key {
-                Some(key) => format!("duplicate field {key:?}; it stands in this mapping already"),
-                None => "duplicate key; it stands in this mapping already".to_owned(),
-            },
-            serde_saphyr::Error::SerdeMissingField { field, .. } => {
-                format!("missing field {field:?}")
-            }
-            serde_saphyr::Error::InvalidScalar { ty, .. } => format!("expected {}", in_words(ty)),
-            serde_saphyr::Error::InvalidBooleanStrict { .. } => "expected true or false".to_owned(),
-            serde_saphyr::Error::Unexpected { expected, .. } => {
-                format!("expected {}", in_words(expected))
-            }
-            other => first_line(&other.render()),
-        };
-        DocumentError::Invalid {
-            file: file.to_owned(),
-            line: location.map_or(1, |at| at.line()),
-            column: location.map_or(1, |at| at.column()),
-            message,
         }
+        serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {
+            let message = suggest::unknown("value", variant, expected.iter().copied());
+            format!("{message} (known: {})", expected.join(", "))
+        }
+        serde_saphyr::Error::DuplicateMappingKey { key, .. } => match key {
+            Some(key) => format!("duplicate field {key:?}; it stands in this mapping already"),
+            None => "duplicate key; it stands in this mapping already".to_owned(),
+        },
+        serde_saphyr::Error::SerdeMissingField { field, .. } => {
+            format!("missing field {field:?}")
+        }
+        serde_saphyr::Error::InvalidScalar { ty, .. } => format!("expected {}", in_words(ty)),
+        serde_saphyr::Error::InvalidBooleanStrict { .. } => "expected true or false".to_owned(),
+        serde_saphyr::Error::Unexpected { expected, .. } => {
+            format!("expected {}", in_words(expected))
+        }
+        other => first_line(&other.render()),
+    };
+    DocumentError::Invalid {
+        file: file.to_owned(),
+        line: location.map_or(1, |at| at.line()),
+        column: location.map_or(1, |at| at.column()),
+        message,
     }
 }
 

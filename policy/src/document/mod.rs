@@ -6,14 +6,12 @@
 mod at;
 mod directory;
 mod error;
-mod node;
 mod policy;
 mod selector;
 
 pub use at::At;
-pub use directory::{Directory, MAX_FILE_BYTES, MAX_FILES, read_directory, read_root_owned};
-pub use error::DocumentError;
-pub use node::{BuiltIn, NodeConfiguration, Runtime};
+pub use coaming_config::{BuiltIn, DocumentError};
+pub use directory::{Directory, MAX_FILES, read_directory};
 pub use policy::{Metadata, PolicyDocument, PolicySpec, parse_policies};
 pub use selector::Match;
 

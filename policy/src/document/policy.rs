@@ -27,7 +27,7 @@ use crate::controls::seccomp::{ProfileError, Seccomp, SeccompDocument};
 use crate::controls::sysctls::{Sysctls, SysctlsDocument};
 use crate::controls::user::User;
 use crate::floor::{Action, Bound, Clause, Floor, Source};
-use crate::suggest;
+use coaming_config::suggest;
 
 /// A policy: what the containers that it selects may do at most.
 ///
@@ -165,7 +165,7 @@ const MAY_BE_DEGRADED: [&str; 3] = ["landlock", "appArmor", "seLinux"];
 pub fn parse_policies(file: &str, text: &str) -> Result<Vec<PolicyDocument>, DocumentError> {
     let documents: Vec<PolicyDocument> =
         serde_saphyr::from_multiple_with_options(text, super::options())
-            .map_err(|error| DocumentError::from_yaml(file, &error))?;
+            .map_err(|error| super::error::from_yaml(file, &error))?;
     for document in &documents {
         document.check(file)?;
     }

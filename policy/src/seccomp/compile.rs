@@ -1,8 +1,8 @@
 //! From profile to program, with libseccomp, and the proof that the program does what the profile says.
 //!
 //! libseccomp alone cannot be trusted with a profile as written: range operators on constants that differ in their upper
-//! halves compile wrong (2.5.4, 2.6.1), and overlapping rules depend on order. It is given disjoint patterns only, and its
-//! program is interpreted around every boundary of every pattern before it is returned.
+//! halves compile wrong (2.5.4, 2.6.1), overlapping rules depend on order, and disjoint ones on several arguments can go
+//! wrong too. It is given disjoint patterns only, and its program is followed along every path before it is returned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -12,19 +12,21 @@ use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext};
 use super::action::ENOSYS;
 use super::cube::Cube;
 use super::emit::Emission;
+use super::exact::{self, Difference};
+use super::function::Call;
+use super::order;
 use super::program::{
     self, Instruction, JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_SET, LOAD, OFFSET_ARCH, OFFSET_NR,
     RETURN,
 };
-use super::syscalls::{self, MULTIPLEXERS, SPAN};
-use super::{Action, Arch, Function, Profile, Program, Reading, SeccompData, SeccompError};
+use super::syscalls::{self, SPAN};
+use super::table::{self, Table};
+use super::{Action, Arch, Function, Profile, Program, Reading, SeccompError};
 
 /// Above this many rules libseccomp builds a binary tree; the number is runc's (libcontainer/seccomp).
 const TREE_ABOVE: usize = 32;
 /// `__X32_SYSCALL_BIT`
 const X32_BIT: u32 = 0x4000_0000;
-/// Probes for one syscall on one architecture, at most.
-const PROBES: usize = 256;
 
 /// Compiles a profile into the program that is loaded in place of the one a runtime would make of it, runc's ENOSYS for
 /// syscalls above the highest named one included.
@@ -41,6 +43,22 @@ pub fn compile(profile: &Profile) -> Result<Program, SeccompError> {
         });
     }
     let (program, emission, function) = assemble(profile)?;
+    check(&program, &emission, &function)?;
+    Ok(program)
+}
+
+/// The program that a runtime makes of a profile from [`Function::to_profile`], rule by rule.
+///
+/// A runtime has a libseccomp of its own; what this one gets wrong, that one does not get right.
+///
+/// # Errors
+/// Those of [`compile`], and [`SeccompError::Unsupported`] for a profile that was written otherwise.
+pub fn compile_as_written(profile: &Profile) -> Result<Program, SeccompError> {
+    let function = Function::of(profile, Reading::Runtime)?;
+    let emission = Emission::as_written(profile)?;
+    let mut instructions = stub(&emission.last);
+    instructions.extend(library(&emission)?);
+    let program = Program::new(instructions)?;
     check(&program, &emission, &function)?;
     Ok(program)
 }
@@ -179,8 +197,8 @@ fn scmp(action: Action) -> ScmpAction {
     }
 }
 
-/// Interprets the program for every syscall number of every architecture: it must answer what the rules say, and never
-/// be weaker than the function.
+/// Follows the program for every syscall number of every architecture: for all arguments it must answer what the rules
+/// say, and the rules must nowhere be weaker than the function.
 pub(super) fn check(
     program: &Program,
     emission: &Emission,
@@ -191,84 +209,49 @@ pub(super) fn check(
         let numbers = if covered { SPAN } else { 4 };
         for nr in arch.base()..arch.base() + numbers {
             let name = syscalls::name(nr, arch);
-            let label = || name.map_or_else(|| format!("number {nr}"), str::to_owned);
-            let probe = |args: [u64; 6], want: Action, bound: Action| {
-                let data = SeccompData { nr, arch: arch.token(), instruction_pointer: 0, args };
-                let got = Action::from_return(program.eval(&data));
-                // runc's ENOSYS above the highest named number stands in for any refusal.
-                let above =
-                    emission.last.get(&arch).is_some_and(|last| nr > *last) && bound.is_refusal();
-                if got == Some(want) && (above || want.strength() <= bound.strength()) {
-                    return Ok(());
-                }
-                let want = if got == Some(want) { bound } else { want };
-                Err(SeccompError::Mismatch { syscall: label(), arch: arch.oci(), args, want, got })
+            let above = emission.last.get(&arch).is_some_and(|last| nr > *last);
+            let table = match name {
+                _ if !covered => Table::constant(Action::KillThread),
+                Some(name) => emission.table(arch, name),
+                None if above => Table::constant(Action::Errno(ENOSYS)),
+                None => Table::constant(emission.default),
             };
-            if !covered {
-                probe([0; 6], Action::KillThread, Action::KillThread)?;
+            let wrong = |args, want, got| {
+                let syscall = name.map_or_else(|| format!("number {nr}"), str::to_owned);
+                SeccompError::Mismatch { syscall, arch: arch.oci(), args, want, got }
+            };
+            let too_long = || SeccompError::TooComplex {
+                syscall: name.unwrap_or_default().to_owned(),
+                limit: table::LIMIT,
+            };
+            exact::follow(program, (arch.token(), nr), arch.is_narrow(), &table).map_err(
+                |difference| match difference {
+                    Difference::At { args, want, got } => wrong(args, want, got),
+                    Difference::Unreadable { at } => SeccompError::Program {
+                        at,
+                        problem: "an instruction that libseccomp is not known to write".to_owned(),
+                    },
+                    Difference::TooLong => too_long(),
+                },
+            )?;
+            // Above the highest named number the answer is runc's ENOSYS, which stands in for any refusal.
+            if !covered || above {
                 continue;
             }
-            let Some(name) = name else {
-                let above = emission.last.get(&arch).is_some_and(|last| nr > *last);
-                let want = if above { Action::Errno(ENOSYS) } else { emission.default };
-                probe([0; 6], want, function.default_action())?;
-                continue;
-            };
-            for args in probes(arch, name, emission, function) {
-                probe(args, emission.eval(arch, name, &args), function.eval(arch, name, args))?;
+            let default = function.default_action();
+            let call = name.map_or_else(|| Call::constant(default), |name| function.call(name));
+            let bound = if arch.is_narrow() { &call.narrow } else { &call.wide };
+            if let Some(args) = order::weaker_at(&table, bound).map_err(|_| too_long())? {
+                return Err(wrong(args, bound.at(&args), Some(table.at(&args))));
             }
         }
     }
     Ok(())
 }
 
-/// Argument tuples around every boundary of a syscall's patterns.
-fn probes(arch: Arch, name: &str, emission: &Emission, function: &Function) -> Vec<[u64; 6]> {
-    let width = if arch.is_narrow() { 0xffff_ffff } else { u64::MAX };
-    let mut points = vec![[0; 6], [width; 6]];
-    if let Some(mux) = MULTIPLEXERS.iter().find(|m| m.name == name) {
-        let selectors = mux.calls.iter().flat_map(|(nr, _)| [*nr, *nr | 0x1_0000, *nr | 0x2_0000]);
-        points.extend(selectors.chain([0, 255]).map(|nr| [nr, 0x1000, 0, 0, 0, 0]));
-    }
-    let call = function.call(name);
-    let pieces = if arch.is_narrow() { &call.narrow.pieces } else { &call.wide.pieces };
-    let cubes: Vec<Cube> = emission
-        .calls
-        .get(name)
-        .into_iter()
-        .flatten()
-        .chain(pieces)
-        .map(|(cube, _)| *cube)
-        .collect();
-    for fill in [0, width] {
-        for cube in &cubes {
-            points.push(cube.0.map(|p| (p.value | (fill & !p.mask)) & width));
-        }
-    }
-    let near = points.clone();
-    let fixed =
-        |index: usize| cubes.iter().fold(0, |bits, c| bits | c.0.get(index).map_or(0, |p| p.mask));
-    let flips: Vec<(usize, u64)> = (0..6)
-        .flat_map(|index| (0..64).map(move |bit| (index, 1_u64 << bit)))
-        .filter(|(index, bit)| fixed(*index) & bit & width != 0)
-        .collect();
-    // All single-bit neighbours, or an even sample of them.
-    let step = (near.len() * flips.len() / PROBES + 1) | 1;
-    let neighbours = near.iter().flat_map(|point| {
-        flips.iter().map(move |(index, bit)| {
-            let mut next = *point;
-            if let Some(arg) = next.get_mut(*index) {
-                *arg ^= bit;
-            }
-            next
-        })
-    });
-    points.extend(neighbours.step_by(step));
-    points
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::SeccompData;
     use super::*;
     use serde_json::{Value, json};
 

@@ -93,6 +93,43 @@ impl Cube {
         }
     }
 
+    /// One of its tuples.
+    pub(super) fn first(&self) -> [u64; 6] {
+        self.0.map(|pattern| pattern.value)
+    }
+
+    /// How many bits `other` fixes that `self` leaves open.
+    pub(super) fn open_bits(&self, other: &Self) -> u32 {
+        self.0.iter().zip(&other.0).map(|(own, other)| (other.mask & !own.mask).count_ones()).sum()
+    }
+
+    /// The two halves of `self` by the first bit that `other` fixes and `self` leaves open: outside of `other`, and on
+    /// its side. `None` when there is no such bit.
+    pub(super) fn split(&self, other: &Self) -> Option<(Self, Self)> {
+        for (index, (own, taken)) in self.0.iter().zip(&other.0).enumerate() {
+            let open = taken.mask & !own.mask;
+            if open == 0 {
+                continue;
+            }
+            let bit = 1 << (63 - open.leading_zeros());
+            let side = |value: u64| {
+                let mut half = *self;
+                if let Some(pattern) = half.0.get_mut(index) {
+                    pattern.mask |= bit;
+                    pattern.value |= value & bit;
+                }
+                half
+            };
+            return Some((side(!taken.value), side(taken.value)));
+        }
+        None
+    }
+
+    /// All tuples of 32-bit arguments.
+    pub(super) fn narrow_arguments() -> Self {
+        Self([Pattern { mask: !LOW, value: 0 }; 6])
+    }
+
     /// The tuples whose upper halves are all zero, as patterns over the lower halves.
     pub(super) fn narrow(&self) -> Option<Self> {
         self.0.iter().all(|p| p.value & !LOW == 0).then(|| self.truncate())

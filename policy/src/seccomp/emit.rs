@@ -12,8 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{ENOSYS, EPERM};
-use super::cube::Cube;
-use super::function::{Call, Function, has_stub, last_named, le};
+use super::cube::{Cube, Pattern};
+use super::function::{Call, Function, has_stub, last_named};
+use super::order::le;
 use super::profile::{Condition, Flag, Profile, Rule, Test};
 use super::syscalls::{self, MULTIPLEXERS, Multiplexer};
 use super::table::{self, Table, TooMany, combine};
@@ -217,25 +218,24 @@ fn limited(rules: Vec<(Cube, Action)>) -> Result<Vec<(Cube, Action)>, TooMany> {
 
 impl Emission {
     /// What these rules answer once libseccomp has compiled them and runc has added its ENOSYS stub.
-    pub(super) fn eval(&self, arch: Arch, name: &str, args: &[u64; 6]) -> Action {
+    pub(super) fn table(&self, arch: Arch, name: &str) -> Table<Action> {
         if let (Some(last), Some(nr)) = (self.last.get(&arch), syscalls::number(name, arch))
             && nr > *last
         {
-            return Action::Errno(ENOSYS);
+            return Table::constant(Action::Errno(ENOSYS));
         }
-        let (args, cut) =
-            if arch.is_narrow() { (args.map(|a| a & 0xffff_ffff), true) } else { (*args, false) };
         if arch.has_multiplexer()
             && !self.calls.contains_key(name)
             && let Some(mux) = MULTIPLEXERS.iter().find(|m| m.name == name)
         {
-            return self.induced(mux).map_or(self.default, |table| table.at(&args));
+            return self.induced(mux).unwrap_or_else(|| Table::constant(self.default));
         }
-        let matches = |cube: &Cube| {
-            if cut { cube.truncate().matches(&args) } else { cube.matches(&args) }
-        };
         let rules = self.calls.get(name).map(Vec::as_slice).unwrap_or_default();
-        rules.iter().find(|(cube, _)| matches(cube)).map_or(self.default, |(_, action)| *action)
+        let cut = |cube: &Cube| if arch.is_narrow() { cube.truncate() } else { *cube };
+        Table {
+            pieces: rules.iter().map(|(cube, action)| (cut(cube), *action)).collect(),
+            rest: self.default,
+        }
     }
 
     /// What libseccomp makes of a multiplexer by itself: one rule for each rule on a sub-call, the first argument
@@ -278,6 +278,37 @@ impl Emission {
         }
     }
 
+    /// The rules of a profile that [`Self::profile`] wrote, as they stand in it.
+    pub(super) fn as_written(profile: &Profile) -> Result<Self, SeccompError> {
+        let mut emission = Self {
+            default: profile.default,
+            arches: profile.covered(),
+            flags: profile.flags.clone(),
+            calls: BTreeMap::new(),
+            anchors: BTreeSet::new(),
+            last: BTreeMap::new(),
+        };
+        for (at, rule) in profile.rules.iter().enumerate() {
+            let cube = masks(&rule.conditions).ok_or_else(|| SeccompError::Unsupported {
+                what: format!("rule {at} in a profile as it is written for runtimes"),
+                why: "each condition there is one SCMP_CMP_MASKED_EQ on an argument of its own"
+                    .to_owned(),
+            })?;
+            for name in rule.names.iter().filter(|name| syscalls::is_known(name)) {
+                if rule.action == profile.default {
+                    emission.anchors.insert(name.clone());
+                } else {
+                    emission.calls.entry(name.clone()).or_default().push((cube, rule.action));
+                }
+            }
+        }
+        if has_stub(profile.default) {
+            let names = emission.calls.keys().chain(&emission.anchors).map(String::as_str);
+            emission.last = last_named(names, &emission.arches);
+        }
+        Ok(emission)
+    }
+
     /// Rules in the order: unconditional ones by action, then conditional ones by syscall.
     pub(super) fn profile(&self) -> Profile {
         let mut plain: BTreeMap<Action, Vec<String>> = BTreeMap::new();
@@ -305,6 +336,17 @@ impl Emission {
             rules: unconditional.chain(rules).collect(),
         }
     }
+}
+
+/// The pattern of conditions as [`conditions`] writes them.
+fn masks(conditions: &[Condition]) -> Option<Cube> {
+    let mut cube = Cube::ANY;
+    for condition in conditions {
+        let Test::MaskedEq { mask, value } = condition.test else { return None };
+        let pattern = cube.0.get_mut(condition.index).filter(|pattern| pattern.mask == 0)?;
+        *pattern = Pattern { mask, value: value & mask };
+    }
+    Some(cube)
 }
 
 fn conditions(cube: &Cube) -> Vec<Condition> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::ENOSYS;
+use super::order::le;
 use super::profile::{Condition, Flag, Rule, Test};
 use super::syscalls::{self, MULTIPLEXERS, Multiplexer};
 use super::table::{self, Table, TooMany, combine};
@@ -205,7 +206,7 @@ impl Function {
 }
 
 impl Call {
-    fn constant(action: Action) -> Self {
+    pub(super) fn constant(action: Action) -> Self {
         Self { wide: Table::constant(action), narrow: Table::constant(action) }
     }
 
@@ -246,11 +247,6 @@ impl Call {
         }
         Ok(Self { wide, narrow })
     }
-}
-
-/// Pointwise `a <= b` by precedence.
-pub(super) fn le(a: &Table<Action>, b: &Table<Action>) -> bool {
-    combine(a, b, |a, b| a.strength() <= b.strength()).is_ok_and(|t| t.uniform() == Some(true))
 }
 
 /// The tables of one syscall's rules: the strictest of the rules that apply, or the default.

@@ -2,7 +2,7 @@
 //!
 //! A profile (OCI section or containerd/Docker format) is read as a function from architecture, syscall and arguments
 //! to an action. Functions are exact: their meet is the pointwise strictest answer, and what is written back or compiled
-//! is never weaker than the function, which is checked by interpreting the compiled program.
+//! is never weaker than the function, which is checked by following the compiled program along every path.
 
 mod action;
 mod arch;
@@ -13,7 +13,9 @@ mod deny;
 mod docker;
 mod emit;
 mod error;
+mod exact;
 mod function;
+mod order;
 mod profile;
 mod program;
 mod source;
@@ -23,7 +25,7 @@ mod table;
 pub use action::Action;
 pub use arch::Arch;
 pub use builtin::builtin;
-pub use compile::compile;
+pub use compile::{compile, compile_as_written};
 pub use deny::deny_profile;
 pub use docker::{DockerProfile, Target};
 pub use error::SeccompError;

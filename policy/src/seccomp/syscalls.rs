@@ -119,7 +119,7 @@ pub fn is_known(name: &str) -> bool {
 pub fn suggest(unknown: &str) -> Option<String> {
     let arches = [Arch::native(), Arch::X86, Arch::Arm];
     let known = arches.into_iter().flat_map(|arch| table(arch).names.iter().flatten());
-    crate::suggest::nearest(unknown, known.map(String::as_str)).map(str::to_owned)
+    coaming_config::suggest::nearest(unknown, known.map(String::as_str)).map(str::to_owned)
 }
 
 /// `; did you mean "x"?`, or nothing.

@@ -19,6 +19,8 @@ use crate::record::Record;
 use crate::state::{self, State};
 use crate::{config, host, launch};
 
+const SECCOMP: &str = "linux.seccomp";
+
 impl Gate {
     /// Decides a create; `run` is the whole command where it is `run`.
     pub(super) fn create(
@@ -51,6 +53,7 @@ impl Gate {
             );
         }
 
+        let asked = &spec;
         state::sweep(&self.state);
         let state = self.state_of(&global, &id);
         state.reserve()?;
@@ -71,7 +74,11 @@ impl Gate {
             plan: (!admission.launch.is_empty()).then(|| launch::digest(&admission.launch)),
             floor,
         };
+        let rewritten = |spec: &Value| view::at(spec, SECCOMP) != view::at(asked, SECCOMP);
         let prepared = self.prepare(&state, admission, &record).and_then(|spec| {
+            if let Some(profile) = view::at(&spec, SECCOMP).filter(|_| rewritten(&spec)) {
+                launch::check_for_runtime(profile, &self.filters())?;
+            }
             let bytes = serde_json::to_vec(&spec).map_err(|error| GateError::Json {
                 what: "the enforced config.json".to_owned(),
                 error: error.into(),

@@ -1,0 +1,223 @@
+//! What the file says.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::trust::read_root_owned;
+use crate::{CONFIG_FILE, DocumentError};
+
+/// Where distributions put runtimes; taken in this order when the configuration names none.
+const RUNTIME_FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+/// The wrappers that are there without any configuration, and the program each looks for.
+const DEFAULT_WRAPPERS: [(&str, &str); 2] = [("coaming-runc", "runc"), ("coaming-crun", "crun")];
+
+/// `/etc/coaming/config.toml`. Every key has a default; a file that is absent is all defaults.
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Configuration {
+    /// The directory of policies. Default: `/etc/coaming/policy.d`.
+    pub policy_directory: PathBuf,
+    /// The built-in floor that is always in force beneath the policies. Default: `baseline`.
+    pub floor: BuiltIn,
+    /// The runtimes, by the name under which the wrapper is called (the last part of its path).
+    /// Default: `coaming-runc`, handing off to the first of `/usr/bin/runc`, `/usr/sbin/runc`,
+    /// `/usr/local/bin/runc` and `/usr/local/sbin/runc` that exists, and `coaming-crun` likewise.
+    pub runtimes: BTreeMap<String, Runtime>,
+    /// The containerd shim's own settings.
+    pub shim: Shim,
+}
+
+/// One runtime behind the wrapper.
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Runtime {
+    /// Absolute path of the OCI runtime that the wrapper hands off to.
+    pub path: PathBuf,
+    /// The built-in floor beneath this runtime, where it is not the node's.
+    #[serde(default)]
+    pub floor: Option<BuiltIn>,
+}
+
+/// `[shim]`
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shim {
+    /// The wrapper that is called when the client names none. Default: `coaming-runc`.
+    pub default_runtime: String,
+    /// Whether the runtime drives cgroups through systemd, where the client did not say: containerd 1.6 does not pass
+    /// its `SystemdCgroup` option to a shim of another runtime type. Default: as the client says, and no.
+    pub systemd_cgroup: Option<bool>,
+    /// The least level that is written to containerd's log: `error`, `warn`, `info` or `debug`. containerd's own
+    /// `debug` level turns on `debug`. Default: `info`.
+    pub log_level: LogLevel,
+}
+
+impl Default for Shim {
+    fn default() -> Self {
+        Shim {
+            default_runtime: "coaming-runc".to_owned(),
+            systemd_cgroup: None,
+            log_level: LogLevel::default(),
+        }
+    }
+}
+
+/// How much is written to the log.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// What may fail later.
+    Warn,
+    /// One record or two for each container.
+    #[default]
+    Info,
+    /// Each call.
+    Debug,
+}
+
+/// The built-in floors.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum BuiltIn {
+    /// For a runtime class that pods choose: Pod Security *baseline*, without io_uring, x32, AF_ALG.
+    #[default]
+    Baseline,
+    /// For coaming as the node's default runtime: denies only what no container needs.
+    Node,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            policy_directory: "/etc/coaming/policy.d".into(),
+            floor: BuiltIn::default(),
+            runtimes: BTreeMap::new(),
+            shim: Shim::default(),
+        }
+    }
+}
+
+impl Configuration {
+    /// Reads the node's configuration; an absent file is all defaults.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with its place; a file that others than root can change.
+    pub fn load() -> Result<Self, DocumentError> {
+        match read_root_owned(Path::new(CONFIG_FILE)) {
+            Ok(bytes) => Self::parse(CONFIG_FILE, &String::from_utf8_lossy(&bytes)),
+            Err(error) if error.is_not_found() => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the text of the file. `file` is what errors call it.
+    ///
+    /// # Errors
+    /// [`DocumentError::Invalid`] with line and column: a key or value that is not known, a path that is not absolute, a
+    /// default runtime that is none of the runtimes.
+    pub fn parse(file: &str, text: &str) -> Result<Self, DocumentError> {
+        let configuration: Configuration =
+            toml::from_str(text).map_err(|error| DocumentError::from_toml(file, text, &error))?;
+        let paths = configuration
+            .runtimes
+            .values()
+            .map(|runtime| runtime.path.as_path())
+            .chain([configuration.policy_directory.as_path()]);
+        for path in paths {
+            if !path.is_absolute() {
+                let shown = path.display().to_string();
+                let problem =
+                    format!("{shown:?} is not an absolute path; nothing is looked up in PATH");
+                return Err(DocumentError::in_value(file, text, &shown, problem));
+            }
+        }
+        let default = &configuration.shim.default_runtime;
+        if !configuration.wrappers().any(|name| name == default) {
+            let names: Vec<&str> = configuration.wrappers().collect();
+            let problem = format!(
+                "default_runtime is {default:?}, which is none of the runtimes: {}",
+                names.join(", ")
+            );
+            return Err(DocumentError::in_value(file, text, default, problem));
+        }
+        Ok(configuration)
+    }
+
+    /// The real runtime behind the wrapper of this name: what is configured, else the first that is installed.
+    #[must_use]
+    pub fn runtime(&self, wrapper: &str) -> Option<PathBuf> {
+        if let Some(runtime) = self.runtimes.get(wrapper) {
+            return Some(runtime.path.clone());
+        }
+        let (_, program) = DEFAULT_WRAPPERS.iter().find(|(name, _)| *name == wrapper)?;
+        RUNTIME_FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|p| p.exists())
+    }
+
+    /// The names that wrappers are called by: the configured ones and those that need no configuration.
+    pub fn wrappers(&self) -> impl Iterator<Item = &str> {
+        let default = DEFAULT_WRAPPERS.iter().map(|(name, _)| *name);
+        let configured = self.runtimes.keys().map(String::as_str);
+        default.filter(|name| !self.runtimes.contains_key(*name)).chain(configured)
+    }
+
+    /// The built-in floor beneath the wrapper of this name.
+    #[must_use]
+    pub fn floor_for(&self, wrapper: &str) -> BuiltIn {
+        self.runtimes.get(wrapper).and_then(|runtime| runtime.floor).unwrap_or(self.floor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_may_have_a_floor_of_its_own() {
+        let text = "floor = \"node\"\n[runtimes.coaming-runc]\npath = \"/usr/sbin/runc\"\n\
+                    [runtimes.coaming-crun]\npath = \"/usr/bin/crun\"\nfloor = \"baseline\"\n";
+        let configuration = Configuration::parse("c.toml", text).unwrap();
+        assert_eq!(configuration.floor_for("coaming-runc"), BuiltIn::Node);
+        assert_eq!(configuration.floor_for("coaming-crun"), BuiltIn::Baseline);
+        assert_eq!(configuration.runtime("coaming-runc"), Some("/usr/sbin/runc".into()));
+        assert_eq!(configuration.runtime("coaming-other"), None);
+        assert_eq!(Configuration::default().floor_for("x"), BuiltIn::Baseline);
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        let configuration = Configuration::parse("c.toml", "").unwrap();
+        assert_eq!(configuration, Configuration::default());
+        assert_eq!(configuration.policy_directory, Path::new("/etc/coaming/policy.d"));
+        assert_eq!(configuration.shim.default_runtime, "coaming-runc");
+        assert_eq!(configuration.wrappers().collect::<Vec<_>>(), ["coaming-runc", "coaming-crun"]);
+    }
+
+    #[test]
+    fn errors_say_where_and_suggest() {
+        let error = |text: &str| Configuration::parse("c.toml", text).unwrap_err().to_string();
+        let unknown = error("floor = \"node\"\npolcy_directory = \"/x\"\n");
+        assert!(
+            unknown.starts_with("c.toml:2:1: ") && unknown.contains("\"policy_directory\""),
+            "{unknown}"
+        );
+        let value = error("floor = \"basline\"\n");
+        assert!(
+            value.starts_with("c.toml:1:9: ") && value.contains("did you mean \"baseline\""),
+            "{value}"
+        );
+        let relative = error("[runtimes.coaming-runc]\npath = \"runc\"\n");
+        assert!(relative.starts_with("c.toml:2:") && relative.contains("absolute"), "{relative}");
+        assert!(error("floor = \"node\"\nfloor = \"node\"\n").starts_with("c.toml:2:"));
+        assert!(error("[shim]\nlog_level = 7\n").starts_with("c.toml:2:"));
+        let default = error("[shim]\ndefault_runtime = \"runc\"\n");
+        assert!(default.starts_with("c.toml:2:") && default.contains("coaming-runc"), "{default}");
+    }
+}
