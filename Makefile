@@ -22,7 +22,7 @@ prerequisites: ## Install what the build needs (Debian, as root; tests and demo 
 	@integration/install.sh --build
 
 build: ## Build the programs for release
-	$(CARGO) build --release --locked -p coaming-shim -p coaming-cli --bins
+	$(CARGO) build --release --locked -p coaming-shim -p containerd-shim-coaming -p coaming-cli --bins
 	$(CARGO) build --release --locked --target $(MUSL) -p coaming-hooks --bins
 
 install: ## Install what was built (as root; DESTDIR is honoured)

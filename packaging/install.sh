@@ -28,7 +28,7 @@ install_all() {
     local release=$TARGET/release fixed=$TARGET/x86_64-unknown-linux-musl/release
     # Before anything is touched: a half-new set would refuse containers.
     local program
-    for program in "$release"/coaming{,-runc} "$fixed"/coaming-{init,hook}; do
+    for program in "$release"/{coaming,coaming-runc,containerd-shim-coaming-v1} "$fixed"/coaming-{init,hook}; do
         [[ -x $program ]] || die "$program is missing: run \`make build\` first"
     done
     # The wrapper last: it is what calls the others.
@@ -36,11 +36,13 @@ install_all() {
     place 755 "$fixed/coaming-hook" "$PROGRAMS/coaming-hook"
     place 755 "$release/coaming" "$DESTDIR/usr/bin/coaming"
     place 755 "$release/coaming-runc" "$PROGRAMS/coaming-runc"
+    # Running shims keep the file that they were started from.
+    place 755 "$release/containerd-shim-coaming-v1" "$DESTDIR/usr/bin/containerd-shim-coaming-v1"
     # The name that the wrapper is called by says which runtime stands behind it.
     ln -sfn coaming-runc "$PROGRAMS/coaming-crun"
 
     local file
-    for file in config.toml containerd/config-v2.toml containerd/config-v3.toml kubernetes/runtimeclass.yaml examples/payments.yaml; do
+    for file in config.toml containerd/{config,shim}-v{2,3}.toml kubernetes/runtimeclass.yaml examples/payments.yaml; do
         place 644 "packaging/$file" "$SHARED/$file"
     done
     install -d -m 755 "$CONFIG" "$CONFIG/policy.d"
@@ -53,7 +55,7 @@ uninstall_all() {
     if [[ -z $DESTDIR && -n $(ls -A "$STATE" 2>/dev/null) ]]; then
         die "containers that were started through coaming are still there ($STATE); remove them first"
     fi
-    rm -f "$DESTDIR/usr/bin/coaming" "$PROGRAMS"/coaming-{runc,crun,init,hook}
+    rm -f "$DESTDIR"/usr/bin/{coaming,containerd-shim-coaming-v1} "$PROGRAMS"/coaming-{runc,crun,init,hook}
     rm -rf "$SHARED"
     # A link that an administrator added keeps the folder.
     [[ ! -d $PROGRAMS ]] || rmdir --ignore-fail-on-non-empty "$PROGRAMS"

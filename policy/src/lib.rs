@@ -14,6 +14,7 @@ pub mod floor;
 pub mod json;
 pub mod launch;
 pub mod proc;
-pub mod seccomp;
 pub mod spec;
 pub mod verdict;
+
+pub use coaming_seccomp as seccomp;

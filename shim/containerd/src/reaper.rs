@@ -168,11 +168,6 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Its process id, which stays its own until it is reaped.
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid
-    }
-
     /// Ends when the child has ended; may be called again after it was cancelled, but not after it has returned.
     pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
         (&mut self.exit).await.map_err(|_| io::Error::other("the reaper of this child is gone"))
@@ -186,5 +181,48 @@ impl Child {
             nix::sys::signal::kill(Pid::from_raw(self.pid), signal)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn children_are_waited_for_and_signalled() {
+        let reaper = Reaper::start_for_own_children().unwrap();
+        let mut quick = reaper.spawn(shell("exit 3")).unwrap();
+        let mut slow = reaper.spawn(shell("sleep 600")).unwrap();
+        assert_eq!(quick.wait().await.unwrap().status, 3);
+        let waited = tokio::time::timeout(Duration::from_millis(20), slow.wait()).await;
+        assert!(waited.is_err());
+        slow.signal(Signal::SIGTERM).unwrap();
+        assert_eq!(slow.wait().await.unwrap().status, 143);
+        // The pid may be another's by now.
+        slow.signal(Signal::SIGKILL).unwrap();
+        assert!(reaper.shared.children().is_empty());
+        assert!(reaper.spawn(Command::new("/nonexistent")).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_told_to_die_with_its_parent_does() {
+        let reaper = Reaper::start_for_own_children().unwrap();
+        // On a thread that ends: for the kernel that is the parent.
+        let mut child = std::thread::spawn(move || {
+            let mut command = shell("exec sleep 600");
+            sys::die_with_parent(&mut command);
+            reaper.spawn(command).unwrap()
+        })
+        .join()
+        .unwrap();
+        assert_eq!(child.wait().await.unwrap().status, 137);
     }
 }

@@ -73,7 +73,8 @@ impl Service {
         let result = answer(|caller| work(pod, caller)).await.unwrap_or(Err(Error::Ending));
         match &result {
             Ok(_) => log::debug!(id = id, "{method}"),
-            Err(error) => log::debug!(id = id, "{method}: {error}"),
+            // Its text goes to the client alone: a runtime's may quote the workload's command.
+            Err(error) => log::debug!(id = id, "{method} failed: {:?}", error.code()),
         }
         Ok(result?)
     }
@@ -85,9 +86,14 @@ impl Service {
 
 #[async_trait]
 impl Task for Service {
-    async fn create(&self, _: &TtrpcContext, request: CreateTaskRequest) -> ttrpc::Result<CreateTaskResponse> {
+    async fn create(
+        &self,
+        _: &TtrpcContext,
+        request: CreateTaskRequest,
+    ) -> ttrpc::Result<CreateTaskResponse> {
         let id = request.id.clone();
-        let create = |pod: Arc<Pod>, mut caller| async move { pod.create(&request, &mut caller).await };
+        let create =
+            |pod: Arc<Pod>, mut caller| async move { pod.create(&request, &mut caller).await };
         let pid = self.carry_out("create", &id, create).await?.cast_unsigned();
         Ok(CreateTaskResponse { pid, ..CreateTaskResponse::default() })
     }
@@ -110,7 +116,11 @@ impl Task for Service {
         Ok(Empty::new())
     }
 
-    async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> ttrpc::Result<DeleteResponse> {
+    async fn delete(
+        &self,
+        _: &TtrpcContext,
+        request: DeleteRequest,
+    ) -> ttrpc::Result<DeleteResponse> {
         let id = request.id.clone();
         let delete = |pod: Arc<Pod>, mut caller| async move {
             match request.exec_id.as_str() {
@@ -168,7 +178,11 @@ impl Task for Service {
         Ok(Empty::new())
     }
 
-    async fn checkpoint(&self, _: &TtrpcContext, request: CheckpointTaskRequest) -> ttrpc::Result<Empty> {
+    async fn checkpoint(
+        &self,
+        _: &TtrpcContext,
+        request: CheckpointTaskRequest,
+    ) -> ttrpc::Result<Empty> {
         let id = request.id.clone();
         let checkpoint = |pod: Arc<Pod>, mut caller| async move {
             pod.container(&request.id)?.checkpoint(&request, &mut caller).await
@@ -232,7 +246,11 @@ impl Task for Service {
         Ok(StatsResponse { stats: MessageField::some(stats), ..StatsResponse::default() })
     }
 
-    async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> ttrpc::Result<Empty> {
+    async fn resize_pty(
+        &self,
+        _: &TtrpcContext,
+        request: ResizePtyRequest,
+    ) -> ttrpc::Result<Empty> {
         let size = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
         let (width, height) = (size(request.width), size(request.height));
         let container = self.container(&request.id)?;
@@ -260,7 +278,11 @@ impl Task for Service {
         Ok(Empty::new())
     }
 
-    async fn connect(&self, _: &TtrpcContext, request: ConnectRequest) -> ttrpc::Result<ConnectResponse> {
+    async fn connect(
+        &self,
+        _: &TtrpcContext,
+        request: ConnectRequest,
+    ) -> ttrpc::Result<ConnectResponse> {
         let task = self.container(&request.id).map_or(0, |container| container.init.pid());
         Ok(ConnectResponse {
             shim_pid: std::process::id(),

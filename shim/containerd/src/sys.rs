@@ -260,13 +260,15 @@ pub(crate) fn page_size() -> usize {
 /// A child that does nothing but be in a new user namespace, until it is dropped.
 pub(crate) struct NamespaceHolder {
     pid: nix::libc::pid_t,
+    /// Of the child, also after somebody else has reaped it and its pid is another's.
+    handle: std::os::fd::OwnedFd,
 }
 
 impl NamespaceHolder {
     /// Makes the namespace; who is who in it is still to be written.
     pub(crate) fn new() -> std::io::Result<Self> {
         use std::io::Read;
-        use std::os::fd::AsRawFd;
+        use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
         let (mut reader, writer) = std::io::pipe()?;
         let report = writer.as_raw_fd();
@@ -279,8 +281,10 @@ impl NamespaceHolder {
                 let error = if made == 0 { 0 } else { *nix::libc::__errno_location() };
                 let bytes = error.to_ne_bytes();
                 nix::libc::write(report, bytes.as_ptr().cast(), bytes.len());
-                while made == 0 {
-                    nix::libc::pause();
+                if made == 0 {
+                    loop {
+                        nix::libc::pause();
+                    }
                 }
                 nix::libc::_exit(1);
             }
@@ -290,7 +294,18 @@ impl NamespaceHolder {
             return Err(std::io::Error::last_os_error());
         }
         drop(writer);
-        let holder = NamespaceHolder { pid };
+        // SAFETY: pidfd_open takes two numbers. The child cannot have been reaped: it ends by being killed, or after it
+        // has reported an error, which is read below.
+        let handle = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
+        let handle = RawFd::try_from(handle).map_err(std::io::Error::other)?;
+        if handle < 0 {
+            let error = std::io::Error::last_os_error();
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            return Err(error);
+        }
+        // SAFETY: the kernel has just made this descriptor for us.
+        let handle = unsafe { OwnedFd::from_raw_fd(handle) };
+        let holder = NamespaceHolder { pid, handle };
         let mut error = [0_u8; 4];
         reader.read_exact(&mut error)?;
         match i32::from_ne_bytes(error) {
@@ -306,10 +321,24 @@ impl NamespaceHolder {
 
 impl Drop for NamespaceHolder {
     fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.pid);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        use std::os::fd::{AsFd, AsRawFd};
+
+        use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+        // SAFETY: the descriptor is open, no information on the signal is passed, and no memory is touched.
+        unsafe {
+            nix::libc::syscall(
+                nix::libc::SYS_pidfd_send_signal,
+                self.handle.as_raw_fd(),
+                nix::libc::SIGKILL,
+                std::ptr::null::<nix::libc::siginfo_t>(),
+                0,
+            );
+        }
         // Whoever reaps it first; an interrupted wait is repeated.
-        while nix::sys::wait::waitpid(pid, None) == Err(nix::errno::Errno::EINTR) {}
+        while waitid(Id::PIDFd(self.handle.as_fd()), WaitPidFlag::WEXITED)
+            == Err(nix::errno::Errno::EINTR)
+        {}
     }
 }
 

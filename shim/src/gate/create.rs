@@ -12,7 +12,7 @@ use coaming_policy::verdict::{Admission, Verdict};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use super::{Gate, GateError, Handover, refused};
+use super::{Gate, GateError, Handover, program, refused};
 use crate::argv::{Command, Create, Global, Invocation, Run};
 use crate::bundle::Bundle;
 use crate::record::Record;
@@ -53,6 +53,11 @@ impl Gate {
             );
         }
 
+        if !admission.launch.is_empty()
+            && let Some(error) = program::missing(&admission.spec, bundle.path())
+        {
+            return Err(GateError::Program { id, error });
+        }
         let asked = &spec;
         state::sweep(&self.state);
         let state = self.state_of(&global, &id);

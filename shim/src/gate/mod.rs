@@ -5,11 +5,13 @@
 
 mod create;
 mod exec;
+mod program;
 mod update;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use coaming_hooks::lookup::LookupError;
 use coaming_policy::document::DocumentError;
 use coaming_policy::json::JsonError;
 use coaming_policy::verdict::{Reason, Refusal};
@@ -68,6 +70,14 @@ pub enum GateError {
     /// The launch plan cannot be made.
     #[error("coaming: {0}")]
     Launch(#[from] LaunchError),
+    /// The container's command cannot be executed.
+    #[error("unable to start container process of {id}: {error}")]
+    Program {
+        /// The container.
+        id: String,
+        /// As runc and crun say it.
+        error: LookupError,
+    },
     /// An exec's flags do not make a process.
     #[error("coaming: {0}")]
     Process(#[from] ExecProcessError),

@@ -16,9 +16,9 @@ use std::{
     io::{self, BufRead, BufReader},
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::ffi::{OsStrExt, OsStringExt},
+        unix::ffi::OsStringExt,
     },
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use containerd_shim_protos::types::mount::Mount as WireMount;
@@ -68,9 +68,13 @@ pub(crate) enum MountError {
     Option { option: String, reason: &'static str },
     #[error("cannot mount the rootfs: a mount of type {fstype:?} {reason}")]
     Type { fstype: String, reason: &'static str },
-    #[error("cannot mount the rootfs: {count} mounts are asked for, and {MOST_MOUNTS} are the limit")]
+    #[error(
+        "cannot mount the rootfs: {count} mounts are asked for, and {MOST_MOUNTS} are the limit"
+    )]
     TooMany { count: usize },
-    #[error("cannot mount the rootfs: the options have {length} bytes, and the kernel takes {limit}; the image has too many layers")]
+    #[error(
+        "cannot mount the rootfs: the options have {length} bytes, and the kernel takes {limit}; the image has too many layers"
+    )]
     TooLong { length: usize, limit: usize },
     #[error("cannot mount onto {}: {source}", path.display())]
     Target { path: PathBuf, source: io::Error },
@@ -195,17 +199,19 @@ fn make(wanted: &Mount, rootfs: &Path, made: &mut Vec<PathBuf>) -> Result<(), Mo
 
 /// The place of a mount: the bundle's rootfs, or what lies below it, reached without any symbolic link.
 fn resolve(rootfs: &Path, target: &str) -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let root = open(rootfs, flags | OFlag::O_DIRECTORY, Mode::empty())?;
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let root = open(rootfs, flags | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
     let target = target.trim_start_matches('/');
     if target.is_empty() {
         return Ok(root);
     }
-    let how = OpenHow::new().flags(flags).resolve(
-        ResolveFlag::RESOLVE_IN_ROOT
-            | ResolveFlag::RESOLVE_NO_SYMLINKS
-            | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-    );
+    // The path is kept for undoing, and there it must mean the same.
+    if Path::new(target).components().any(|part| part == Component::ParentDir) {
+        return Err(Errno::EXDEV);
+    }
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
     openat2(&root, target, how)
 }
 
@@ -229,7 +235,9 @@ fn mount_in(
                 chdir(directory)?;
                 call()
             })
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EAGAIN as i32)))?;
+            .map_err(|error| {
+                Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EAGAIN as i32))
+            })?;
         thread.join().unwrap_or(Err(Errno::EIO))
     })
 }
@@ -269,7 +277,8 @@ fn real_path(rootfs: &Path) -> Option<PathBuf> {
 
 /// Where something is mounted at or below a path, in the order of mounting.
 fn mounted_below(rootfs: &Path) -> Result<Vec<PathBuf>, MountError> {
-    let mut mounts = BufReader::new(File::open("/proc/self/mountinfo").map_err(MountError::Mounted)?);
+    let mut mounts =
+        BufReader::new(File::open("/proc/self/mountinfo").map_err(MountError::Mounted)?);
     let mut found = Vec::new();
     let mut line = Vec::new();
     while mounts.read_until(b'\n', &mut line).map_err(MountError::Mounted)? > 0 {

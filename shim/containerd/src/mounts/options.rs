@@ -135,7 +135,9 @@ fn other(option: &str) -> Result<Option<String>, MountError> {
     }
     match option {
         "defaults" | "" => Ok(None),
-        "loop" => refuse("needs a loop device, which this shim does not make; use another snapshotter"),
+        "loop" => {
+            refuse("needs a loop device, which this shim does not make; use another snapshotter")
+        }
         // For programs that read mount tables, as in mount(8).
         _ if option.starts_with("X-") || option.starts_with("x-") => Ok(None),
         _ => Ok(Some(option.to_owned())),
@@ -206,8 +208,20 @@ mod tests {
     #[test]
     fn flags_and_data_are_told_apart() {
         let parsed = parse(&[
-            "rbind", "ro", "nosuid", "nodev", "noexec", "rw", "ro", "suid", "rslave", "defaults", "x-systemd.y",
-            "X-mount.z", "index=off", "lowerdir=/a:/b",
+            "rbind",
+            "ro",
+            "nosuid",
+            "nodev",
+            "noexec",
+            "rw",
+            "ro",
+            "suid",
+            "rslave",
+            "defaults",
+            "x-systemd.y",
+            "X-mount.z",
+            "index=off",
+            "lowerdir=/a:/b",
         ])
         .unwrap();
         let expected = MsFlags::MS_BIND
@@ -243,7 +257,10 @@ mod tests {
         let parsed = parse(&["upperdir=/u", &lower, "workdir=/w"]).unwrap();
         let (directory, data) = parsed.fitted("overlay", 4096);
         assert_eq!(directory.unwrap(), Path::new("/var/lib/containerd/snapshots"));
-        assert!(data.starts_with("upperdir=/u,lowerdir=1/fs:2/fs:") && data.ends_with(":200/fs,workdir=/w"));
+        assert!(
+            data.starts_with("upperdir=/u,lowerdir=1/fs:2/fs:")
+                && data.ends_with(":200/fs,workdir=/w")
+        );
         assert!(data.len() < 4096);
         assert_eq!(parsed.fitted("ext4", 4096).0, None);
     }

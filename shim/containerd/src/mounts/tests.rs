@@ -71,7 +71,8 @@ fn overlay_base(bundle: &Bundle) {
 fn a_read_only_bind_mount_is_read_only() {
     let bundle = Bundle::new();
     let layer = bundle.layer("layer");
-    mount_rootfs(&[bind(&layer, "", &["rbind", "ro", "nosuid", "rprivate"])], &bundle.rootfs()).unwrap();
+    mount_rootfs(&[bind(&layer, "", &["rbind", "ro", "nosuid", "rprivate"])], &bundle.rootfs())
+        .unwrap();
     assert_eq!(fs::read_to_string(bundle.rootfs().join("layer")).unwrap(), "layer");
     let error = fs::write(bundle.rootfs().join("new"), "").unwrap_err();
     assert_eq!(error.raw_os_error(), Some(Errno::EROFS as i32));
@@ -87,8 +88,9 @@ fn a_read_only_bind_mount_is_read_only() {
 fn an_overlay_of_many_layers_is_mounted_and_the_shim_stays_where_it_is() {
     let bundle = Bundle::new();
     overlay_base(&bundle);
-    let layers: Vec<String> =
-        (1..=100).map(|number| bundle.layer(&format!("snapshots-of-a-long-name/{number}"))).collect();
+    let layers: Vec<String> = (1..=100)
+        .map(|number| bundle.layer(&format!("snapshots-of-a-long-name/{number}")))
+        .collect();
     let lower = format!("lowerdir={}", layers.join(":"));
     assert!(lower.len() > 4096);
     let (upper, work) = (bundle.empty("upper"), bundle.empty("work"));
@@ -139,7 +141,8 @@ fn a_failure_undoes_what_came_before() {
 #[test]
 fn links_in_the_image_lead_nowhere() {
     let bundle = Bundle::new();
-    let (image, outside, other) = (bundle.layer("image"), bundle.layer("outside"), bundle.layer("other"));
+    let (image, outside, other) =
+        (bundle.layer("image"), bundle.layer("outside"), bundle.layer("other"));
     symlink(&outside, Path::new(&image).join("absolute")).unwrap();
     symlink("../../outside", Path::new(&image).join("relative")).unwrap();
     fs::create_dir(Path::new(&image).join("real")).unwrap();
@@ -167,7 +170,8 @@ fn mounts_on_mounts_are_all_unmounted() {
         mount_rootfs(&[bind(&layer, "", &["bind"])], &bundle.rootfs()).unwrap();
     }
     fs::create_dir(Path::new(&layer).join("a\tb")).unwrap();
-    mount_rootfs(&[mount_of("tmpfs", "tmpfs", "a\tb", &["nosuid", "size=1m"])], &bundle.rootfs()).unwrap();
+    mount_rootfs(&[mount_of("tmpfs", "tmpfs", "a\tb", &["nosuid", "size=1m"])], &bundle.rootfs())
+        .unwrap();
     let busy = File::open(bundle.rootfs().join("a\tb")).unwrap();
     unmount_all(&bundle.rootfs()).unwrap();
     assert_eq!(bundle.mounts(), 1);
@@ -196,7 +200,10 @@ fn an_overlay_may_have_the_owners_of_a_user_namespace() {
     overlay_base(&bundle);
     let layers = [bundle.layer("1/fs"), bundle.layer("2/fs")];
     let lower = format!("lowerdir={}", layers.join(":"));
-    let (upper, work) = (format!("upperdir={}", bundle.empty("upper")), format!("workdir={}", bundle.empty("work")));
+    let (upper, work) = (
+        format!("upperdir={}", bundle.empty("upper")),
+        format!("workdir={}", bundle.empty("work")),
+    );
     let options = ["uidmap=0:100000:65536", "gidmap=0:200000:65536", &upper, &work, &lower];
     mount_rootfs(&[mount_of("overlay", "overlay", "", &options)], &bundle.rootfs()).unwrap();
     for name in ["1-fs", "2-fs"] {

@@ -43,7 +43,8 @@ pub(crate) fn wrapper(
     let others = configuration.wrappers().filter(|wrapper| *wrapper != default);
     let wrappers: Vec<&str> = std::iter::once(default).chain(others).collect();
     // Wrappers are compared by their names alone: they are links to one program.
-    let by_itself = |wrapper: &&&str| name == **wrapper || Path::new(name) == programs.join(wrapper);
+    let by_itself =
+        |wrapper: &&&str| name == **wrapper || Path::new(name) == programs.join(wrapper);
     let by_runtime = |wrapper: &&&str| {
         configuration.runtime(wrapper).is_some_and(|path| is_runtime(name, &path))
     };

@@ -64,7 +64,11 @@ impl Runtime {
     }
 
     /// The container is created and waits for `start`.
-    pub(crate) async fn create(&self, create: Create<'_>, caller: &mut Caller) -> Result<(), CallError> {
+    pub(crate) async fn create(
+        &self,
+        create: Create<'_>,
+        caller: &mut Caller,
+    ) -> Result<(), CallError> {
         let mut args = Args::of("create");
         args.option("--bundle", &self.bundle).option("--pid-file", create.pid_file);
         args.console(&create.ends);
@@ -87,7 +91,12 @@ impl Runtime {
     }
 
     /// A signal for init, or for all processes.
-    pub(crate) async fn kill(&self, signal: u32, all: bool, caller: &mut Caller) -> Result<(), CallError> {
+    pub(crate) async fn kill(
+        &self,
+        signal: u32,
+        all: bool,
+        caller: &mut Caller,
+    ) -> Result<(), CallError> {
         let mut args = Args::of("kill");
         args.flag("--all", all).word(&self.id).word(signal.to_string());
         self.run(args, Streams::Kept { input: None }, caller).await.map(drop)
@@ -98,8 +107,8 @@ impl Runtime {
         let mut args = Args::of("delete");
         args.flag("--force", force);
         match self.plain(args, caller).await {
-            // Gone already: after a checkpoint, or by someone else's hand. crun names its state file instead.
-            Err(error) if error.says(&["does not exist", "/status`: no such file"]) => Ok(()),
+            // Gone already: after a checkpoint, or by someone else's hand.
+            Err(error) if self.is_unknown(&error) => Ok(()),
             result => result,
         }
     }
@@ -115,7 +124,11 @@ impl Runtime {
     }
 
     /// New limits, an OCI `linux.resources` object.
-    pub(crate) async fn update(&self, resources: Vec<u8>, caller: &mut Caller) -> Result<(), CallError> {
+    pub(crate) async fn update(
+        &self,
+        resources: Vec<u8>,
+        caller: &mut Caller,
+    ) -> Result<(), CallError> {
         let mut args = Args::of("update");
         args.word("--resources=-");
         self.call(args, Streams::Kept { input: Some(resources) }, caller).await.map(drop)
@@ -157,17 +170,34 @@ impl Runtime {
         self.plain(args, caller).await
     }
 
+    /// Whether the runtime said that it knows no such container. crun (1.8) names its state's files instead.
+    pub(crate) fn is_unknown(&self, error: &CallError) -> bool {
+        let directory = self.root.join(&self.id).display().to_string().to_lowercase();
+        let file = format!("`{directory}/status`: no such file");
+        error.says(&["does not exist", &file, &format!("cannot open directory '{directory}'")])
+    }
+
     async fn plain(&self, args: Args, caller: &mut Caller) -> Result<(), CallError> {
         self.call(args, Streams::Kept { input: None }, caller).await.map(drop)
     }
 
     /// With the container as the last word.
-    async fn call(&self, mut args: Args, streams: Streams, caller: &mut Caller) -> Result<Vec<u8>, CallError> {
+    async fn call(
+        &self,
+        mut args: Args,
+        streams: Streams,
+        caller: &mut Caller,
+    ) -> Result<Vec<u8>, CallError> {
         args.word(&self.id);
         self.run(args, streams, caller).await
     }
 
-    async fn run(&self, args: Args, streams: Streams, caller: &mut Caller) -> Result<Vec<u8>, CallError> {
+    async fn run(
+        &self,
+        args: Args,
+        streams: Streams,
+        caller: &mut Caller,
+    ) -> Result<Vec<u8>, CallError> {
         let log = self.bundle.join(format!("runtime-{}.log", self.next()));
         let mut command = command(&self.wrapper, &self.root, &log, self.systemd_cgroup);
         // Not the shim's own folder, which is the bundle of the pod's first container, and may be gone.

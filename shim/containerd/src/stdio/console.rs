@@ -86,7 +86,8 @@ impl ConsoleSocket {
             let stream = sys::watch(stream, Interest::READABLE)?;
             loop {
                 let mut guard = stream.readable().await?;
-                let receive = |stream: &AsyncFd<UnixStream>| sys::receive_descriptors(stream.as_fd());
+                let receive =
+                    |stream: &AsyncFd<UnixStream>| sys::receive_descriptors(stream.as_fd());
                 if let Ok(received) = guard.try_io(receive) {
                     return received;
                 }
@@ -311,7 +312,9 @@ impl ConsoleInput {
             let mut buffer = [0_u8; 1024];
             loop {
                 let Ok(mut guard) = source.readable().await else { return };
-                let count = match guard.try_io(|source| io::Read::read(&mut source.get_ref(), &mut buffer)) {
+                let count = match guard
+                    .try_io(|source| io::Read::read(&mut source.get_ref(), &mut buffer))
+                {
                     Ok(Ok(count)) => count,
                     Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Ok(Err(_)) => return,

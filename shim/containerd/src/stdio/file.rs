@@ -18,9 +18,11 @@ pub(super) fn create(path: &Path) -> Result<Option<File>, StdioError> {
         return Ok(None);
     }
     if let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|source| {
-            StdioError::LogDirectory { path: parent.to_owned(), source }
-        })?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)
+            .map_err(|source| StdioError::LogDirectory { path: parent.to_owned(), source })?;
     }
     let file = OpenOptions::new()
         .append(true)

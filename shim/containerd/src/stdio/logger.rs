@@ -63,8 +63,8 @@ impl Logger {
             .stdin(CommandStdio::null())
             .stdout(CommandStdio::null())
             .stderr(CommandStdio::null());
-        let places = sys::pass_from_three(&mut command, vec![stdout, stderr, says_ready])
-            .map_err(failed)?;
+        let places =
+            sys::pass_from_three(&mut command, vec![stdout, stderr, says_ready]).map_err(failed)?;
         let child = reaper.spawn(command).map_err(failed)?;
         // The logger has its copies now, and these would keep its input from ending.
         drop(places);

@@ -21,7 +21,10 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -80,6 +83,8 @@ pub(crate) struct Stdio {
     /// The writing side of standard input's fifo, which keeps the input from ending when a client goes.
     stdin_keeper: Option<OwnedFd>,
     console: Option<Console>,
+    /// Whether the process was said to have exited, which may be before its terminal has arrived.
+    exited: AtomicBool,
     logger: Option<Logger>,
     tasks: Vec<JoinHandle<()>>,
     /// Ends when no copying task holds a sender.
@@ -90,56 +95,30 @@ pub(crate) struct Stdio {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StdioError {
     /// A string that names no stream.
-    #[error("cannot use {uri:?} as a stream: {reason}; use a fifo, file://, binary:// or binary-v2://")]
-    Uri {
-        uri: String,
-        reason: String,
-    },
+    #[error(
+        "cannot use {uri:?} as a stream: {reason}; use a fifo, file://, binary:// or binary-v2://"
+    )]
+    Uri { uri: String, reason: String },
     #[error("cannot make the pipe for {stream}: {source}")]
-    Pipe {
-        stream: &'static str,
-        source: io::Error,
-    },
+    Pipe { stream: &'static str, source: io::Error },
     #[error("cannot open {} for a stream: {source}", path.display())]
-    Open {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Open { path: PathBuf, source: io::Error },
     #[error("cannot make the directory {} of a log file: {source}", path.display())]
-    LogDirectory {
-        path: PathBuf,
-        source: io::Error,
-    },
+    LogDirectory { path: PathBuf, source: io::Error },
     #[error("{} is not a fifo, and standard input is read from a fifo", path.display())]
-    NotAFifo {
-        path: PathBuf,
-    },
+    NotAFifo { path: PathBuf },
     #[error("nobody has opened {} for reading within 30 s; the client makes and reads it", path.display())]
-    NoReader {
-        path: PathBuf,
-    },
+    NoReader { path: PathBuf },
     #[error("cannot watch {stream}: {source}")]
-    Watch {
-        stream: &'static str,
-        source: io::Error,
-    },
+    Watch { stream: &'static str, source: io::Error },
     #[error("cannot make a console socket under {}: {source}", path.display())]
-    ConsoleSocket {
-        path: PathBuf,
-        source: io::Error,
-    },
+    ConsoleSocket { path: PathBuf, source: io::Error },
     #[error("cannot get the process's terminal: {0}")]
     Console(String),
     #[error("cannot run the logger {}: {source}", program.display())]
-    Logger {
-        program: PathBuf,
-        source: io::Error,
-    },
+    Logger { program: PathBuf, source: io::Error },
     #[error("the logger {} is not ready: {reason}", program.display())]
-    LoggerNotReady {
-        program: PathBuf,
-        reason: &'static str,
-    },
+    LoggerNotReady { program: PathBuf, reason: &'static str },
 }
 
 /// What is done once the process is there.
@@ -178,6 +157,7 @@ impl Stdio {
             plan: Plan::default(),
             stdin_keeper: None,
             console: None,
+            exited: AtomicBool::new(false),
             logger: None,
             tasks: Vec::new(),
             copied: None,
@@ -209,6 +189,9 @@ impl Stdio {
             let (console, output, input) =
                 console::split(socket.receive().await?, plan.stdin.is_some())?;
             let mut sink = target.open("stdout", deadline).await?;
+            if self.exited.load(Ordering::Relaxed) {
+                console.end();
+            }
             self.console = Some(console);
             console_input = input;
             let token = token.clone();
@@ -235,8 +218,8 @@ impl Stdio {
         let mut open = Vec::with_capacity(plan.outputs.len());
         for PlannedOutput { stream, source, target } in plan.outputs {
             let sink = target.open(stream, deadline).await?;
-            let source = pipes::readable(source)
-                .map_err(|source| StdioError::Watch { stream, source })?;
+            let source =
+                pipes::readable(source).map_err(|source| StdioError::Watch { stream, source })?;
             open.push((stream, source, sink));
         }
         for (stream, source, mut sink) in open {
@@ -253,6 +236,7 @@ impl Stdio {
     /// To be called when the process has exited (not only when it is deleted): a terminal's output then ends with what is
     /// in it. Clients wait for that end before they delete. Pipes end by themselves.
     pub(crate) fn process_exited(&self) {
+        self.exited.store(true, Ordering::Relaxed);
         if let Some(console) = &self.console {
             console.end();
         }
@@ -344,7 +328,8 @@ impl Stdio {
         let (stdout_reader, stdout) = pipes::between_children("stdout")?;
         let (stderr_reader, stderr) = pipes::between_children("stderr")?;
         self.logger = Some(
-            Logger::start(wanted, owner.names(), stdout_reader, stderr_reader, owner.reaper).await?,
+            Logger::start(wanted, owner.names(), stdout_reader, stderr_reader, owner.reaper)
+                .await?,
         );
         Ok(RuntimeEnds { stdout: Some(stdout), stderr: Some(stderr), ..RuntimeEnds::default() })
     }

@@ -70,7 +70,8 @@ pub(super) fn make_rootfs(rootfs: &Path) -> Result<(), Error> {
 
 /// What a runtime wrote as `--pid-file`.
 pub(super) fn read_pid(path: &Path) -> Result<i32, Error> {
-    let failed = |error| Error::File { doing: "read the process id in", path: path.to_owned(), error };
+    let failed =
+        |error| Error::File { doing: "read the process id in", path: path.to_owned(), error };
     let mut text = String::new();
     File::open(path)
         .and_then(|file| file.take(LONGEST_PID).read_to_string(&mut text))
@@ -180,7 +181,8 @@ mod tests {
     fn a_pid_file_holds_a_pid() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("init.pid");
-        for (text, pid) in [("42", Some(42)), ("42\n", Some(42)), ("0", None), ("-1", None), ("", None)]
+        for (text, pid) in
+            [("42", Some(42)), ("42\n", Some(42)), ("0", None), ("-1", None), ("", None)]
         {
             fs::write(&path, text).unwrap();
             assert_eq!(read_pid(&path).ok(), pid, "{text:?}");

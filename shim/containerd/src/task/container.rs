@@ -14,10 +14,10 @@ use super::exits::Exits;
 use super::process::{Process, State};
 use crate::cgroup::{Cgroup, OomWatch};
 use crate::error::Error;
+use crate::log;
 use crate::options::Options;
 use crate::reaper::Exit;
 use crate::runtime::{Caller, Runtime};
-use crate::{log, sys};
 
 /// How long the shim waits for a call of the runtime that it makes of its own accord.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -117,7 +117,10 @@ impl Container {
             if self.init.state() == State::Paused {
                 // What it left in the frozen cgroup could not be killed.
                 if let Err(error) = self.runtime.resume(&mut Caller::shim(PATIENCE)).await {
-                    log::warn!(id = &self.id, "it ended while paused, and was not resumed: {error}");
+                    log::warn!(
+                        id = &self.id,
+                        "it ended while paused, and was not resumed: {error}"
+                    );
                 }
             }
             self.init.set_exited(exit);
@@ -132,17 +135,6 @@ impl Container {
             log::warn!(id = &self.id, "OCI runtime killall failed: {error}");
             // At least those that init's exit waits for.
             self.execs().values().for_each(|exec| exec.kill_now());
-        }
-    }
-}
-
-impl Exec {
-    /// The kernel kills it, if it runs: its pid is its own until it is reaped, on this very thread.
-    pub(super) fn kill_now(&self) {
-        let pid = self.process.pid();
-        if pid > 0 && self.process.state() == State::Running {
-            // It may have ended just now.
-            let _ = sys::kill(pid, nix::libc::SIGKILL);
         }
     }
 }

@@ -41,10 +41,8 @@ impl Pod {
 
         // For `delete`, which another process of this program does when this one is gone. A wrapper's path is a name
         // that it takes.
-        let as_json = serde_json::to_vec(&options).map_err(|error| Error::Invalid {
-            what: "options",
-            problem: error.to_string(),
-        })?;
+        let as_json = serde_json::to_vec(&options)
+            .map_err(|error| Error::Invalid { what: "options", problem: error.to_string() })?;
         bundle::write(&bundle.join("options.json"), &as_json, true)?;
         let path = wrapper.as_os_str().as_encoded_bytes();
         bundle::write(&bundle.join("runtime"), path, true)?;
@@ -156,7 +154,9 @@ impl Container {
     fn find_cgroup(&mut self, pid: i32) {
         match Cgroup::of_process(pid) {
             Ok(cgroup) => self.cgroup = Some(cgroup),
-            Err(error) => log::warn!(id = &self.id, "the cgroup of init {pid} is not known: {error}"),
+            Err(error) => {
+                log::warn!(id = &self.id, "the cgroup of init {pid} is not known: {error}")
+            }
         }
     }
 

@@ -62,8 +62,7 @@ impl Container {
             let state = if state == State::Created { "failed" } else { state.name() };
             return Err(Error::State { action: "start", state, what: "process" });
         }
-        let place =
-            self.places.take().ok_or_else(|| Error::InitGone { id: self.id.clone() })?;
+        let place = self.places.take().ok_or_else(|| Error::InitGone { id: self.id.clone() })?;
         let starting = self.exits.starting();
         let pid = match self.run_exec(&exec, caller).await {
             Ok(pid) => pid,
@@ -89,7 +88,8 @@ impl Container {
         let id = exec.process.id();
         let failed = |doing| move |error| Error::Stdio { doing, id: id.to_owned(), error };
         let owner = Owner { exec: Some(id), ..self.owner() };
-        let (stdio, ends) = Stdio::prepare(exec.process.streams(), &owner).await.map_err(failed("prepare"))?;
+        let (stdio, ends) =
+            Stdio::prepare(exec.process.streams(), &owner).await.map_err(failed("prepare"))?;
         exec.process.set_stdio(stdio).await;
         let number = self.runtime.next();
         let pid_file = self.bundle.join(format!("exec-{number}.pid"));
@@ -172,6 +172,17 @@ impl Container {
             io_uid: self.options.io_uid,
             io_gid: self.options.io_gid,
             reaper: &self.runtime.reaper,
+        }
+    }
+}
+
+impl Exec {
+    /// The kernel kills it, if it runs: its pid is its own until it is reaped, on this very thread.
+    pub(super) fn kill_now(&self) {
+        let pid = self.process.pid();
+        if pid > 0 && self.process.state() == State::Running {
+            // It may have ended just now.
+            let _ = sys::kill(pid, nix::libc::SIGKILL);
         }
     }
 }

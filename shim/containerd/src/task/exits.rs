@@ -6,10 +6,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use nix::errno::Errno;
 
 use super::container::{Container, ExecPlace};
 use super::exec::Exec;
 use crate::reaper::{Exit, ExitSink};
+use crate::{log, sys};
+
+/// The exit status of a process whose status nobody has; containerd's own (client, `UnknownExitStatus`).
+const UNKNOWN: u32 = 255;
 
 /// Processes that are expected to exit.
 #[derive(Default)]
@@ -51,8 +58,7 @@ impl Exits {
         let mut expected = self.expected();
         let pid = container.init.pid();
         let here = expected.running.get_mut(&pid)?;
-        let is_it =
-            |running: &mut Running| matches!(running, Running::Init(c) if Arc::ptr_eq(c, container));
+        let is_it = |running: &mut Running| matches!(running, Running::Init(c) if Arc::ptr_eq(c, container));
         let found = here.extract_if(.., is_it).count() > 0;
         if here.is_empty() {
             expected.running.remove(&pid);
@@ -87,8 +93,7 @@ impl Starting<'_> {
         let early = {
             let mut expected = self.exits.expected();
             let seen = expected.starting.remove(&self.number).unwrap_or_default();
-            let early = seen.into_iter().find(|exit| exit.pid == pid);
-            match early {
+            match seen.into_iter().find(|exit| exit.pid == pid).or_else(|| missed(pid)) {
                 Some(exit) => Some((running, exit)),
                 None => {
                     expected.running.entry(pid).or_default().push(running);
@@ -100,6 +105,18 @@ impl Starting<'_> {
             running.ended(exit);
         }
     }
+}
+
+/// A process that has gone without its exit coming here: its runtime waited for it. An exit that nobody tells of would be
+/// waited for without end. One that has ended and was not reaped is still there (kill(2)).
+fn missed(pid: i32) -> Option<Exit> {
+    if sys::kill(pid, 0) != Err(Errno::ESRCH) {
+        return None;
+    }
+    log::warn!(
+        "process {pid} has ended, and only the runtime knows how: it is taken for a failure"
+    );
+    Some(Exit { pid, status: UNKNOWN, at: SystemTime::now() })
 }
 
 impl Drop for Starting<'_> {

@@ -40,7 +40,12 @@ impl Container {
     }
 
     /// A signal for init, or for all processes. It takes no turn: it is what ends a call that hangs.
-    pub(crate) async fn kill(&self, signal: u32, all: bool, caller: &mut Caller) -> Result<(), Error> {
+    pub(crate) async fn kill(
+        &self,
+        signal: u32,
+        all: bool,
+        caller: &mut Caller,
+    ) -> Result<(), Error> {
         let finished = || Error::Finished { id: self.id.clone() };
         match self.init.state() {
             State::Deleted => return Err(finished()),
@@ -58,7 +63,7 @@ impl Container {
         ];
         if error.says(FINISHED) {
             Err(finished())
-        } else if error.says(&["does not exist", "/status`: no such file"]) {
+        } else if self.runtime.is_unknown(&error) {
             Err(Error::NoRuntimeContainer { id: self.id.clone() })
         } else {
             Err(Error::Runtime { doing: "unknown error after kill", error })
@@ -99,7 +104,10 @@ impl Container {
         if self.init.change(&[State::Pausing], State::Paused).is_err() {
             // It ended meanwhile; what it left must not stay frozen, or could not be killed.
             if let Err(error) = self.runtime.resume(&mut Caller::shim(PATIENCE)).await {
-                log::warn!(id = &self.id, "it ended while it was paused, and was not resumed: {error}");
+                log::warn!(
+                    id = &self.id,
+                    "it ended while it was paused, and was not resumed: {error}"
+                );
             }
         }
         self.announcer.paused();
@@ -118,7 +126,11 @@ impl Container {
     }
 
     /// New limits, an OCI `linux.resources` object.
-    pub(crate) async fn update(&self, resources: Vec<u8>, caller: &mut Caller) -> Result<(), Error> {
+    pub(crate) async fn update(
+        &self,
+        resources: Vec<u8>,
+        caller: &mut Caller,
+    ) -> Result<(), Error> {
         let _turn = self.init.turn.lock().await;
         self.allowed("update", &[State::Created, State::Running, State::Paused])?;
         if let Err(error) = serde_json::from_slice::<Map<String, Value>>(&resources) {
@@ -149,7 +161,8 @@ impl Container {
             "" => (self.bundle.join("work").join("criu-work"), true),
             path => (path.into(), false),
         };
-        let call = runtime::Checkpoint { image: Path::new(&request.path), work: &work, options: &options };
+        let call =
+            runtime::Checkpoint { image: Path::new(&request.path), work: &work, options: &options };
         let result = self.runtime.checkpoint(call, caller).await;
         let dump_log = self.bundle.join("criu-dump.log");
         if result.is_err()

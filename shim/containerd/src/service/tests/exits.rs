@@ -12,7 +12,11 @@ fn an_exit_before_start_returns_comes_after_the_start() {
         let world = World::new().await;
         let bundle = world.bundle("c", "exit 5");
         world.create("c").await.unwrap();
-        on(&bundle, "start", "touch started; while kill -0 $(cat init.pid) 2>/dev/null; do sleep 0.01; done; sleep 0.1\n");
+        on(
+            &bundle,
+            "start",
+            "touch started; while kill -0 $(cat init.pid) 2>/dev/null; do sleep 0.01; done; sleep 0.1\n",
+        );
         world.start("c", "").await.unwrap();
         assert_eq!(world.wait("c", "").await.unwrap(), 5);
         assert_eq!(world.story().await, ["create c", "start c", "exit c 5"]);
@@ -32,7 +36,10 @@ fn an_exit_before_create_returns_comes_after_the_creation() {
         world.create("c").await.unwrap();
         assert_eq!(world.wait("c", "").await.unwrap(), 4);
         let (unknown, text) = code(world.start("c", "").await);
-        assert_eq!((unknown, text.as_str()), (ttrpc::Code::UNKNOWN, "cannot start a stopped process"));
+        assert_eq!(
+            (unknown, text.as_str()),
+            (ttrpc::Code::UNKNOWN, "cannot start a stopped process")
+        );
         world.delete("c", "").await.unwrap();
         assert_eq!(world.story().await, ["create c", "exit c 4", "delete c 4"]);
     });
@@ -53,10 +60,7 @@ fn an_exit_during_the_start_of_an_exec_comes_after_it() {
         world.exec("c", "e", "").await.unwrap();
         world.start("c", "e").await.unwrap();
         assert_eq!(world.wait("c", "e").await.unwrap(), 6);
-        assert_eq!(
-            world.story().await[2..],
-            ["exec-added e", "exec-started e", "exit e 6"]
-        );
+        assert_eq!(world.story().await[2..], ["exec-added e", "exec-started e", "exit e 6"]);
     });
 }
 
@@ -111,8 +115,8 @@ fn a_shared_pid_namespace_is_killed_whole() {
             assert_eq!(world.wait(id, "").await.unwrap(), 143);
             assert!(calls(&bundle).ends_with(&format!("kill --all {id} 9\n")));
             let story = world.story().await;
-            let end = [&format!("exit e 137"), &format!("exit {id} 143")];
-            assert_eq!(story.iter().rev().take(2).rev().collect::<Vec<_>>(), end);
+            let end = ["exit e 137".to_owned(), format!("exit {id} 143")];
+            assert!(story.ends_with(&end), "{story:?}");
             world.delete(id, "e").await.unwrap();
             world.delete(id, "").await.unwrap();
         }
@@ -144,7 +148,8 @@ fn an_exec_that_joins_a_dying_container_does_not_hold_it_up() {
             wait_for(|| calls(&bundle).contains("exec ")).await;
             world.kill("c", "", 9, false).await
         });
-        (started.unwrap(), killed.unwrap());
+        started.unwrap();
+        killed.unwrap();
         assert_eq!(world.wait("c", "").await.unwrap(), 137);
         assert_eq!(world.story().await[3..], ["exec-started e", "exit e 137", "exit c 137"]);
     });
@@ -189,8 +194,16 @@ fn a_storm_of_execs_leaves_nothing() {
         for round in 0..EXECS / 10 {
             let number = |place: usize| 1 + round * 10 + place;
             tokio::join!(
-                one(number(0)), one(number(1)), one(number(2)), one(number(3)), one(number(4)),
-                one(number(5)), one(number(6)), one(number(7)), one(number(8)), one(number(9)),
+                one(number(0)),
+                one(number(1)),
+                one(number(2)),
+                one(number(3)),
+                one(number(4)),
+                one(number(5)),
+                one(number(6)),
+                one(number(7)),
+                one(number(8)),
+                one(number(9)),
             );
         }
         let events = world.events().await;

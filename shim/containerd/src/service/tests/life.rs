@@ -17,7 +17,10 @@ fn a_container_lives_and_goes() {
         let bundle = world.bundle("c", "sleep 0.1; exit 7");
         let pid = world.create("c").await.unwrap();
         let state = world.state("c", "").await.unwrap();
-        assert_eq!((state.pid, state.status.unwrap(), state.id.as_str()), (pid, Status::CREATED, "c"));
+        assert_eq!(
+            (state.pid, state.status.unwrap(), state.id.as_str()),
+            (pid, Status::CREATED, "c")
+        );
         assert_eq!(state.exited_at.seconds, -62_135_596_800);
         assert_eq!(world.start("c", "").await.unwrap(), pid);
         assert_eq!(world.wait("c", "").await.unwrap(), 7);
@@ -29,10 +32,7 @@ fn a_container_lives_and_goes() {
         let deleted = world.delete("c", "").await.unwrap();
         assert_eq!((deleted.pid, deleted.exit_status), (pid, 7));
         assert!(deleted.exited_at.seconds > 1_000_000_000);
-        assert_eq!(
-            world.story().await,
-            ["create c", "start c", "exit c 7", "delete c 7"]
-        );
+        assert_eq!(world.story().await, ["create c", "start c", "exit c 7", "delete c 7"]);
         assert!(world.events().await.iter().all(|event| event.2 == pid));
         assert_eq!(code(world.state("c", "").await).0, ttrpc::Code::NOT_FOUND);
         let calls = calls(&bundle);
@@ -51,7 +51,17 @@ fn a_container_lives_and_goes() {
         left.sort();
         assert_eq!(
             left,
-            ["calls", "config.json", "deleted", "init", "init.pid", "options.json", "pids", "runtime", "started"]
+            [
+                "calls",
+                "config.json",
+                "deleted",
+                "init",
+                "init.pid",
+                "options.json",
+                "pids",
+                "runtime",
+                "started"
+            ]
         );
     });
 }
@@ -69,7 +79,10 @@ fn an_exec_lives_and_goes() {
         assert_eq!(code(world.kill("c", "e", 9, false).await).0, ttrpc::Code::FAILED_PRECONDITION);
         let pid = world.start("c", "e").await.unwrap();
         let state = world.state("c", "e").await.unwrap();
-        assert_eq!((state.pid, state.status.unwrap(), state.id.as_str()), (pid, Status::RUNNING, "e"));
+        assert_eq!(
+            (state.pid, state.status.unwrap(), state.id.as_str()),
+            (pid, Status::RUNNING, "e")
+        );
         assert_eq!(fs::read_to_string(bundle.join("mode")).unwrap().trim(), "600");
         let seen = fs::read_to_string(bundle.join("seen")).unwrap();
         assert_eq!(seen, r#"{"args":["x"],"command":"sleep 60","terminal":false}"#);
@@ -136,9 +149,15 @@ fn a_container_is_paused_resumed_and_updated() {
         assert_eq!(world.status("c", "").await, Status::PAUSED);
         assert_eq!(world.status("c", "e").await, Status::PAUSED);
         let (unknown, text) = code(world.client.pause(long(), &pause).await);
-        assert_eq!((unknown, text.as_str()), (ttrpc::Code::UNKNOWN, "cannot pause a paused container"));
+        assert_eq!(
+            (unknown, text.as_str()),
+            (ttrpc::Code::UNKNOWN, "cannot pause a paused container")
+        );
         let (unknown, text) = code(world.exec("c", "f", "true").await);
-        assert_eq!((unknown, text.as_str()), (ttrpc::Code::UNKNOWN, "cannot exec in a paused container"));
+        assert_eq!(
+            (unknown, text.as_str()),
+            (ttrpc::Code::UNKNOWN, "cannot exec in a paused container")
+        );
         let resume = ResumeRequest { id: "c".into(), ..Default::default() };
         world.client.resume(long(), &resume).await.unwrap();
         assert_eq!(world.status("c", "").await, Status::RUNNING);
@@ -151,7 +170,10 @@ fn a_container_is_paused_resumed_and_updated() {
             ..Default::default()
         };
         world.client.update(long(), &update).await.unwrap();
-        assert_eq!(fs::read_to_string(bundle.join("resources")).unwrap(), r#"{"pids":{"limit":7}}"#);
+        assert_eq!(
+            fs::read_to_string(bundle.join("resources")).unwrap(),
+            r#"{"pids":{"limit":7}}"#
+        );
         assert!(calls(&bundle).contains("update --resources=- c\n"));
         let bad = UpdateTaskRequest { id: "c".into(), ..Default::default() };
         assert_eq!(code(world.client.update(long(), &bad).await).0, ttrpc::Code::INVALID_ARGUMENT);

@@ -57,7 +57,10 @@ fn a_failing_runtime_says_why() {
         on(&bundle, "create", "fail 'runc create failed: exec: no such file'\n");
         assert_eq!(
             code(world.create("c").await),
-            (Code::UNKNOWN, "OCI runtime create failed: runc create failed: exec: no such file".into())
+            (
+                Code::UNKNOWN,
+                "OCI runtime create failed: runc create failed: exec: no such file".into()
+            )
         );
         assert!(!world.service.has_containers());
         assert_eq!(world.story().await, Vec::<String>::new());
@@ -95,7 +98,13 @@ fn a_failing_runtime_says_why() {
         on(&bundle, "kill", "echo 'kill: odd' >&2; exit 2\n");
         let (unknown, text) = code(world.kill("c", "", 9, false).await);
         assert!(unknown == Code::UNKNOWN && text.contains("kill: odd"), "{text}");
-        for gone in ["container not running", "os: process already finished", "kill container: No such process"] {
+        for gone in [
+            "container not running",
+            "os: process already finished",
+            "kill container: No such process",
+            "container does not exist",
+            "error opening file `/run/containerd/runc/test/c/status`: No such file or directory",
+        ] {
             on(&bundle, "kill", &format!("fail '{gone}'\n"));
             assert_eq!(code(world.kill("c", "", 9, false).await).0, Code::NOT_FOUND, "{gone}");
         }
@@ -105,8 +114,15 @@ fn a_failing_runtime_says_why() {
         assert_eq!(world.wait("c", "").await.unwrap(), 137);
         on(&bundle, "delete", "fail 'device or resource busy'\n");
         let failed = code(world.delete("c", "").await);
-        assert_eq!(failed, (Code::UNKNOWN, "failed to delete task: device or resource busy".into()));
-        on(&bundle, "delete", "fail 'container c does not exist'\n");
+        assert_eq!(
+            failed,
+            (Code::UNKNOWN, "failed to delete task: device or resource busy".into())
+        );
+        on(
+            &bundle,
+            "delete",
+            "fail \"cannot open directory '/run/containerd/runc/test/c': No such file or directory\"\n",
+        );
         world.delete("c", "").await.unwrap();
     });
 }
@@ -131,17 +147,32 @@ fn ids_are_taken_once() {
         let world = World::new().await;
         world.bundle("c", "sleep 60");
         world.create("c").await.unwrap();
-        assert_eq!(code(world.create("c").await), (Code::ALREADY_EXISTS, "container id c is in use".into()));
+        assert_eq!(
+            code(world.create("c").await),
+            (Code::ALREADY_EXISTS, "container id c is in use".into())
+        );
         world.exec("c", "e", "sleep 60").await.unwrap();
-        assert_eq!(code(world.exec("c", "e", "x").await), (Code::ALREADY_EXISTS, "exec id e is in use".into()));
+        assert_eq!(
+            code(world.exec("c", "e", "x").await),
+            (Code::ALREADY_EXISTS, "exec id e is in use".into())
+        );
         world.start("c", "").await.unwrap();
         world.start("c", "e").await.unwrap();
         assert_eq!(code(world.exec("c", "e", "x").await).0, Code::ALREADY_EXISTS);
-        assert_eq!(code(world.start("c", "").await), (Code::UNKNOWN, "cannot start a running process".into()));
-        assert_eq!(code(world.start("c", "e").await), (Code::UNKNOWN, "cannot start a running process".into()));
+        assert_eq!(
+            code(world.start("c", "").await),
+            (Code::UNKNOWN, "cannot start a running process".into())
+        );
+        assert_eq!(
+            code(world.start("c", "e").await),
+            (Code::UNKNOWN, "cannot start a running process".into())
+        );
         world.kill("c", "e", 9, false).await.unwrap();
         world.wait("c", "e").await.unwrap();
-        assert_eq!(code(world.start("c", "e").await), (Code::UNKNOWN, "cannot start a stopped process".into()));
+        assert_eq!(
+            code(world.start("c", "e").await),
+            (Code::UNKNOWN, "cannot start a stopped process".into())
+        );
         let story = world.story().await;
         assert_eq!(story.iter().filter(|line| *line == "exec-added e").count(), 1);
     });
@@ -161,9 +192,11 @@ fn what_is_unknown_is_not_found() {
             assert_eq!(code(world.kill(id, exec, 9, false).await).0, Code::NOT_FOUND);
             assert_eq!(code(world.delete(id, exec).await).0, Code::NOT_FOUND);
             assert_eq!(code(world.wait(id, exec).await).0, Code::NOT_FOUND);
-            let resize = ResizePtyRequest { id: id.into(), exec_id: exec.into(), ..Default::default() };
+            let resize =
+                ResizePtyRequest { id: id.into(), exec_id: exec.into(), ..Default::default() };
             assert_eq!(code(world.client.resize_pty(long(), &resize).await).0, Code::NOT_FOUND);
-            let close = CloseIORequest { id: id.into(), exec_id: exec.into(), ..Default::default() };
+            let close =
+                CloseIORequest { id: id.into(), exec_id: exec.into(), ..Default::default() };
             assert_eq!(code(world.client.close_io(long(), &close).await).0, Code::NOT_FOUND);
         }
         let id = "none".to_owned();
@@ -193,7 +226,10 @@ fn what_runs_is_not_deleted() {
         world.start("c", "").await.unwrap();
         assert_eq!(
             code(world.delete("c", "").await),
-            (Code::FAILED_PRECONDITION, "cannot delete c: it must be stopped, and is running".into())
+            (
+                Code::FAILED_PRECONDITION,
+                "cannot delete c: it must be stopped, and is running".into()
+            )
         );
         assert!(!calls(&bundle).contains("delete"));
         world.kill("c", "", 9, false).await.unwrap();
@@ -216,7 +252,10 @@ fn checkpoints_are_not_restored_and_odd_requests_refused() {
         request.checkpoint = "/var/lib/checkpoint".to_owned();
         let (refused, text) = code(world.client.create(long(), &request).await);
         assert_eq!(refused, Code::FAILED_PRECONDITION);
-        assert!(text.contains("coaming does not restore") && text.contains("Landlock domains"), "{text}");
+        assert!(
+            text.contains("coaming does not restore") && text.contains("Landlock domains"),
+            "{text}"
+        );
 
         let mut request = world.request("c");
         let options = containerd_shim_protos::shim::oci::Options {
@@ -232,7 +271,9 @@ fn checkpoints_are_not_restored_and_odd_requests_refused() {
         assert_eq!(refused, Code::INVALID_ARGUMENT);
         assert!(text.contains("/tmp/evil") && text.contains("coaming-runc"), "{text}");
 
-        for (id, of) in [("", "c"), ("../c", "c"), ("--help", "c"), ("c", "../../etc"), ("c", "none")] {
+        for (id, of) in
+            [("", "c"), ("../c", "c"), ("--help", "c"), ("c", "../../etc"), ("c", "none")]
+        {
             let mut request = world.request(of);
             request.id = id.to_owned();
             let (refused, text) = code(world.client.create(long(), &request).await);
@@ -250,7 +291,10 @@ fn checkpoints_are_not_restored_and_odd_requests_refused() {
         let checkpoint =
             CheckpointTaskRequest { id: "c".into(), path: "/image".into(), ..Default::default() };
         let (unknown, text) = code(world.client.checkpoint(long(), &checkpoint).await);
-        assert_eq!((unknown, text.as_str()), (Code::UNKNOWN, "cannot checkpoint a created container"));
+        assert_eq!(
+            (unknown, text.as_str()),
+            (Code::UNKNOWN, "cannot checkpoint a created container")
+        );
         world.start("c", "").await.unwrap();
         world.client.checkpoint(long(), &checkpoint).await.unwrap();
         let work = bundle.join("work/criu-work");

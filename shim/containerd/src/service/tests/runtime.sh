@@ -34,13 +34,11 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-# A child of the subreaper, not of this script, as soon as it runs.
+# A child of the subreaper, not of this script, whose shell might reap it: the one that starts it ends at once.
 run() {
-    (
-        "$@" &
-        echo $! >>pids
-        [ -z "$pid_file" ] || printf %s $! >"$pid_file"
-    )
+    rm -f "$pid_file"
+    (sh -c 'echo $$ >>pids; printf %s $$ >"$0.new"; mv "$0.new" "$0"; exec "$@"' "$pid_file" "$@" &)
+    until [ -e "$pid_file" ]; do sleep 0.01; done
 }
 
 if [ -e "on-$verb" ]; then

@@ -11,9 +11,7 @@ use std::time::Duration;
 use coaming_config::Configuration;
 use containerd_shim_protos::api::*;
 use containerd_shim_protos::events::task::{TaskExit, TaskStart};
-use containerd_shim_protos::shim_async::{
-    Client, Events, TaskClient, create_events, create_task,
-};
+use containerd_shim_protos::shim_async::{Client, Events, TaskClient, create_events, create_task};
 use protobuf::{Message, MessageField};
 use tempfile::TempDir;
 use ttrpc::asynchronous::{Server, TtrpcContext};
@@ -68,16 +66,22 @@ impl Events for Listener {
                 (name, exit.id, exit.pid, exit.exit_status)
             }
             "delete" => {
-                let delete = containerd_shim_protos::events::task::TaskDelete::parse_from_bytes(value).unwrap();
+                let delete =
+                    containerd_shim_protos::events::task::TaskDelete::parse_from_bytes(value)
+                        .unwrap();
                 assert_eq!(delete.id, "");
                 (name, delete.container_id, delete.pid, delete.exit_status)
             }
             "create" => {
-                let create = containerd_shim_protos::events::task::TaskCreate::parse_from_bytes(value).unwrap();
+                let create =
+                    containerd_shim_protos::events::task::TaskCreate::parse_from_bytes(value)
+                        .unwrap();
                 (name, create.container_id, create.pid, 0)
             }
             "exec-added" | "exec-started" => {
-                let exec = containerd_shim_protos::events::task::TaskExecStarted::parse_from_bytes(value).unwrap();
+                let exec =
+                    containerd_shim_protos::events::task::TaskExecStarted::parse_from_bytes(value)
+                        .unwrap();
                 (name, exec.exec_id, exec.pid, 0)
             }
             _ => {
@@ -169,8 +173,15 @@ impl World {
         self.client.exec(long(), &request).await.map(drop)
     }
 
-    pub(super) async fn kill(&self, id: &str, exec: &str, signal: u32, all: bool) -> ttrpc::Result<()> {
-        let request = KillRequest { id: id.into(), exec_id: exec.into(), signal, all, ..Default::default() };
+    pub(super) async fn kill(
+        &self,
+        id: &str,
+        exec: &str,
+        signal: u32,
+        all: bool,
+    ) -> ttrpc::Result<()> {
+        let request =
+            KillRequest { id: id.into(), exec_id: exec.into(), signal, all, ..Default::default() };
         self.client.kill(long(), &request).await.map(drop)
     }
 

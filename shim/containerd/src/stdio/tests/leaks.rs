@@ -80,17 +80,21 @@ async fn one(client: &Client, reaper: &Reaper, log: &Path, number: usize) {
         }
     }
     drop((ends.stderr, ends.stdin));
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         stdio.close_stdin();
     }
     stdio.drain(Duration::from_secs(5)).await;
-    if number % 4 != 0 {
+    if !number.is_multiple_of(4) {
         let mut text = [0; 4];
         out.read_exact(&mut text).unwrap();
         assert_eq!(&text, b"text");
     }
     drop((out, err));
-    if number % 7 == 0 { drop(stdio) } else { stdio.close().await }
+    if number.is_multiple_of(7) {
+        drop(stdio)
+    } else {
+        stdio.close().await
+    }
     tokio::task::yield_now().await;
 }
 

@@ -7,8 +7,11 @@ use super::*;
 /// A shell script as a logger.
 fn logger(client: &Client, script: &str) -> PathBuf {
     let path = client.path("logger");
-    std::fs::write(&path, format!("#!/bin/sh\ncd {}\n{script}\n", client.directory.path().display()))
-        .unwrap();
+    std::fs::write(
+        &path,
+        format!("#!/bin/sh\ncd {}\n{script}\n", client.directory.path().display()),
+    )
+    .unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
     path
 }
@@ -39,7 +42,10 @@ async fn a_logger_gets_both_streams_and_its_names() {
         stdio.close().await;
         assert_eq!(text(&client.path("names")), format!("{id} test 4 b 2 a x y\n"));
         // PWD and such are the shell's own.
-        assert!(!text(&client.path("env")).contains("PATH=") && !text(&client.path("env")).contains("HOME="));
+        assert!(
+            !text(&client.path("env")).contains("PATH=")
+                && !text(&client.path("env")).contains("HOME=")
+        );
         // 0 to 5, and the one with which ls reads the directory. Higher ones are the test's own surroundings'.
         let low = text(&client.path("fds")).lines().filter(|name| name.len() == 1).count();
         assert_eq!(low, 7);

@@ -7,8 +7,7 @@ use super::*;
 #[tokio::test]
 async fn without_streams_there_is_nothing() {
     let reaper = Reaper::start_for_own_children().unwrap();
-    let (mut stdio, ends) =
-        Stdio::prepare(&Streams::default(), &owner(&reaper)).await.unwrap();
+    let (mut stdio, ends) = Stdio::prepare(&Streams::default(), &owner(&reaper)).await.unwrap();
     assert!(ends.stdin.is_none() && ends.stdout.is_none() && ends.stderr.is_none());
     assert!(ends.console_socket.is_none());
     stdio.connect().await.unwrap();

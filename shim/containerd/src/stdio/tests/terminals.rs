@@ -16,11 +16,8 @@ use super::*;
 pub(super) fn send_terminal(socket: &Path) -> OwnedFd {
     let terminal = nix::pty::openpty(None, None).unwrap();
     for side in [&terminal.master, &terminal.slave] {
-        nix::fcntl::fcntl(
-            side,
-            nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
-        )
-        .unwrap();
+        nix::fcntl::fcntl(side, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
+            .unwrap();
     }
     send(socket, &[terminal.master.as_raw_fd()]);
     terminal.slave
@@ -69,12 +66,10 @@ async fn a_terminal_carries_input_output_and_size() {
     let script = "stty -echo; echo ready; read line; echo \"got $line\"; stty size; exit 5";
     let (stdio, process, mut out) = connected(&client, &reaper, script).await;
     let mut ready = [0; 7];
-    let mut out = tokio::task::spawn_blocking(move || {
-        out.read_exact(&mut ready).map(|()| out)
-    })
-    .await
-    .unwrap()
-    .unwrap();
+    let mut out = tokio::task::spawn_blocking(move || out.read_exact(&mut ready).map(|()| out))
+        .await
+        .unwrap()
+        .unwrap();
     stdio.resize(132, 43).unwrap();
     client.write("stdin").write_all(b"hello\n").unwrap();
     assert_eq!(ended(process).await.code(), Some(5));
@@ -87,6 +82,21 @@ async fn a_terminal_carries_input_output_and_size() {
         .unwrap();
     // After the end there is nothing to resize, and that is no error.
     stdio.resize(1, 1).unwrap();
+    stdio.close().await;
+}
+
+#[tokio::test]
+async fn an_exit_may_come_before_its_terminal() {
+    let client = Client::new();
+    let reaper = Reaper::start_for_own_children().unwrap();
+    let streams = Streams { stderr: String::new(), terminal: true, ..client.streams() };
+    let (mut stdio, ends) = Stdio::prepare(&streams, &owner(&reaper)).await.unwrap();
+    let process = terminal_shell(send_terminal(&ends.console_socket.unwrap()), "echo short");
+    assert!(ended(process).await.success());
+    stdio.process_exited();
+    let out = client.read("stdout");
+    stdio.connect().await.unwrap();
+    assert_eq!(read_all(out).await, b"short\r\n");
     stdio.close().await;
 }
 

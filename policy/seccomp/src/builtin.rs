@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::Source;
 
 /// What containerd's and Docker's default profiles allow, less io_uring, x32 and the socket families AF_ALG and AF_VSOCK.
-const RUNTIME_DEFAULT: &str = include_str!("../builtin/seccomp/runtime-default.json");
+const RUNTIME_DEFAULT: &str = include_str!("runtime-default.json");
 
 /// A built-in profile by name; the only one is `runtime-default`.
 pub fn builtin(name: &str) -> Option<&'static Source> {
@@ -24,7 +24,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::seccomp::{Action, Arch, Function, Reading, Target, compile};
+    use crate::{Action, Arch, Function, Reading, Target, compile};
 
     fn function(caps: &[&str]) -> Function {
         let caps: BTreeSet<String> = caps.iter().map(|&cap| cap.to_owned()).collect();
