@@ -43,7 +43,8 @@ pub(crate) enum BootstrapError {
     #[error("containerd said more than {LARGEST} bytes on standard input; that is no introduction")]
     TooLong,
     #[error(
-        "what containerd said on standard input is neither options of a runtime nor, for this id and namespace, bootstrap parameters: {0}"
+        "what containerd said on standard input is neither options of a runtime nor, for this id and \
+         namespace, bootstrap parameters: {0}"
     )]
     NotUnderstood(#[source] protobuf::Error),
 }

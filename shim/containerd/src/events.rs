@@ -228,10 +228,8 @@ mod tests {
                 }
             }
             let envelope = request.envelope.unwrap();
-            assert_eq!(
-                context.metadata["containerd-namespace-ttrpc"],
-                [envelope.namespace.clone()]
-            );
+            let namespaces = &context.metadata["containerd-namespace-ttrpc"];
+            assert_eq!(namespaces.join(","), envelope.namespace);
             let start = TaskStart::parse_from_bytes(&envelope.event.value).unwrap();
             self.got.lock().unwrap().push((
                 envelope.topic.clone(),

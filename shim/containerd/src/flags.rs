@@ -35,7 +35,8 @@ pub(crate) struct Flags {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum FlagError {
     #[error(
-        "the flag {0} is not one of a containerd shim's: -namespace, -id, -address, -publish-binary, -bundle, -debug, -info, -v"
+        "the flag {0} is not one of a containerd shim's: -namespace, -id, -address, -publish-binary, -bundle, -debug, \
+         -info, -v"
     )]
     Unknown(String),
     #[error("the flag -{0} needs a value")]
@@ -45,7 +46,8 @@ pub(crate) enum FlagError {
     #[error("{0:?} is not a verb of a containerd shim: start, delete")]
     UnknownVerb(String),
     #[error(
-        "-{flag} {value:?} is not an identifier of containerd's: letters, digits, '-', '_', '.', '+', at most 255, beginning with a letter or digit"
+        "-{flag} {value:?} is not an identifier of containerd's: letters, digits, '-', '_', '.', '+', at \
+         most 255, beginning with a letter or digit"
     )]
     NotAnIdentifier { flag: &'static str, value: String },
 }

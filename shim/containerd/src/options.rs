@@ -49,7 +49,8 @@ pub(crate) enum OptionsError {
     #[error("the handler's options: {0}")]
     Toml(String),
     #[error(
-        "the handler's options name the file {0:?}; this shim reads no file but /etc/coaming/config.toml: write the options into the handler's table"
+        "the handler's options name the file {0:?}; this shim reads no file but /etc/coaming/config.toml: write \
+         the options into the handler's table"
     )]
     ConfigPath(String),
     #[error("the handler's option {0:?} is not known: {known}", known = KNOWN.join(", "))]

@@ -200,7 +200,7 @@ mod tests {
     async fn children_are_waited_for_and_signalled() {
         let reaper = Reaper::start_for_own_children().unwrap();
         let mut quick = reaper.spawn(shell("exit 3")).unwrap();
-        let mut slow = reaper.spawn(shell("sleep 600")).unwrap();
+        let mut slow = reaper.spawn(shell("exec sleep 600")).unwrap();
         assert_eq!(quick.wait().await.unwrap().status, 3);
         let waited = tokio::time::timeout(Duration::from_millis(20), slow.wait()).await;
         assert!(waited.is_err());

@@ -42,7 +42,8 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Configuration(#[from] DocumentError),
     #[error(
-        "no listening socket was handed over as descriptor 3: {0}; this is a containerd shim, which containerd runs with the verb \"start\""
+        "no listening socket was handed over as descriptor 3: {0}; this is a containerd shim, which \
+         containerd runs with the verb \"start\""
     )]
     NoSocket(#[source] io::Error),
     #[error("preparing to serve: {what}: {error}")]

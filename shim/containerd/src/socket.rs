@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
+};
+use nix::sys::stat::{Mode, fchmod};
 use sha2::{Digest, Sha256};
 
 /// Where containerd's shims listen unless it says otherwise (containerd, defaults.DefaultStateDir).
@@ -117,12 +119,14 @@ impl Address {
             .map_err(|(_, errno)| errno.into())
     }
 
-    /// For nobody but root, from the first moment on.
+    /// For nobody but root from the first moment on: the file takes its mode from the socket (net/unix/af_unix.c,
+    /// `unix_bind_bsd`). Nothing waits in a queue that is longer than a burst of containerd's.
     fn bind(&self) -> io::Result<UnixListener> {
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let listener = UnixListener::bind(&self.0);
-        umask(before);
-        listener
+        let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        fchmod(&made, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        bind(made.as_raw_fd(), &UnixAddr::new(&self.0)?)?;
+        listen(&made, Backlog::new(128)?)?;
+        Ok(made.into())
     }
 
     /// Whether there is a listener. Never waits: a full queue is a listener too.
@@ -217,7 +221,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let address = address(directory.path(), "busy");
         let Claim::Bound(_listener) = address.claim().unwrap() else { panic!("not bound") };
-        // More than std's queue of 128: the last attempts find it full.
+        // More than the queue of 128: the last attempts find it full.
         let mut clients = Vec::new();
         for _ in 0..200 {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;

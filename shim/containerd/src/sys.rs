@@ -10,7 +10,9 @@ pub(crate) struct Received {
 }
 
 /// Receives one message and owns each descriptor that came with it (close-on-exec from the start).
-pub(crate) fn receive_descriptors(socket: std::os::fd::BorrowedFd<'_>) -> std::io::Result<Received> {
+pub(crate) fn receive_descriptors(
+    socket: std::os::fd::BorrowedFd<'_>,
+) -> std::io::Result<Received> {
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -56,7 +58,9 @@ pub(crate) fn set_window_size(
 }
 
 /// The number of the pseudo-terminal whose controlling side this is; an error for anything else.
-pub(crate) fn pseudo_terminal_number(terminal: std::os::fd::BorrowedFd<'_>) -> std::io::Result<u32> {
+pub(crate) fn pseudo_terminal_number(
+    terminal: std::os::fd::BorrowedFd<'_>,
+) -> std::io::Result<u32> {
     use std::os::fd::AsRawFd;
 
     nix::ioctl_read_bad!(tiocgptn, nix::libc::TIOCGPTN, nix::libc::c_uint);
@@ -225,7 +229,8 @@ pub(crate) fn create_core_scheduling_group() -> nix::Result<()> {
 }
 
 /// Whether [`disable_huge_pages`] changed the setting.
-static HUGE_PAGES_DISABLED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+static HUGE_PAGES_DISABLED: std::sync::atomic::AtomicBool =
+    std::sync::atomic::AtomicBool::new(false);
 
 /// This process gets no transparent huge pages: one of them is more than all it needs. The setting is inherited, so that
 /// every child must be given [`huge_pages_as_before`].
@@ -300,7 +305,10 @@ impl NamespaceHolder {
         let handle = RawFd::try_from(handle).map_err(std::io::Error::other)?;
         if handle < 0 {
             let error = std::io::Error::last_os_error();
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
             return Err(error);
         }
         // SAFETY: the kernel has just made this descriptor for us.

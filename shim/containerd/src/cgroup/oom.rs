@@ -191,7 +191,10 @@ mod tests {
     fn counter() -> (Arc<AtomicU32>, Box<dyn Fn() + Send + Sync>) {
         let count = Arc::new(AtomicU32::new(0));
         let counted = count.clone();
-        (count, Box::new(move || drop(counted.fetch_add(1, Ordering::SeqCst))))
+        let report = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        };
+        (count, Box::new(report))
     }
 
     async fn reaches(count: &AtomicU32, wanted: u32) {

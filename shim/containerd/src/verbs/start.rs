@@ -197,7 +197,7 @@ mod tests {
         );
         let both = r#"{"annotations":{"io.kubernetes.cri.sandbox-id":"pod","io.containerd.runc.v2.group":"g"}}"#;
         assert_eq!(of(both).as_deref(), Some("g"));
-        std::fs::write(&path, "[]").unwrap();
+        std::fs::write(&path, "{\"annotations\":[]}").unwrap();
         assert!(matches!(group(&path), Err(VerbError::NotASpec { .. })));
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(group(&path), Err(VerbError::Io { .. })));

@@ -38,10 +38,34 @@ pub(super) fn alone<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F
         return;
     }
     nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let _rest = Rest;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         tokio::time::timeout(Duration::from_secs(100), body()).await.expect("the test hangs");
     });
+}
+
+/// What a test leaves running ends with it, also when it fails: all of it is, or becomes, a child of this process.
+struct Rest;
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        loop {
+            let mut children = Vec::new();
+            for thread in fs::read_dir("/proc/self/task").unwrap() {
+                let list = fs::read_to_string(thread.unwrap().path().join("children"));
+                let pids = list.unwrap_or_default();
+                children.extend(pids.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+            }
+            if children.is_empty() {
+                return;
+            }
+            for pid in children {
+                let _ = crate::sys::kill(pid, nix::libc::SIGKILL);
+                let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
+            }
+        }
+    }
 }
 
 /// An event: its name, the container or exec it is about, the pid and the exit status it carries.
