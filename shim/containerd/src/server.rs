@@ -54,21 +54,35 @@ pub(crate) enum ServeError {
 
 /// The wish that the daemon ends; cloned to whoever may have it.
 #[derive(Clone, Debug)]
-pub(crate) struct Shutdown(watch::Sender<bool>);
+pub(crate) struct Shutdown {
+    address: Address,
+    requested: watch::Sender<bool>,
+}
 
 impl Shutdown {
-    pub(crate) fn new() -> Self {
-        Shutdown(watch::Sender::new(false))
+    /// For the daemon that listens there.
+    pub(crate) fn new(address: Address) -> Self {
+        Shutdown { address, requested: watch::Sender::new(false) }
     }
 
-    /// Asks the daemon to end: the server stops, events are drained, the socket is removed.
+    /// Asks the daemon to end: the server stops, events are drained. The socket goes at once, once: whoever is told that
+    /// the daemon ends may start another one for this group, and must not be led to this one.
     pub(crate) fn request(&self) {
-        self.0.send_replace(true);
+        if self.requested.send_replace(true) {
+            return;
+        }
+        if let Err(error) = self.address.remove() {
+            log::warn!("{} could not be removed: {error}", self.address.url());
+        }
     }
 
     /// Ends when it was requested.
     pub(crate) async fn requested(&self) {
-        let _ = self.0.subscribe().wait_for(|requested| *requested).await;
+        let _ = self.requested.subscribe().wait_for(|requested| *requested).await;
+    }
+
+    fn is_requested(&self) -> bool {
+        *self.requested.borrow()
     }
 }
 
@@ -118,7 +132,7 @@ async fn run(
     let mut interrupted = signal(SignalKind::interrupt()).map_err(setup("catching SIGINT"))?;
     // Its default would end the process; the Go shim answers it with a line in its log too.
     let mut asked = signal(SignalKind::user_defined1()).map_err(setup("catching SIGUSR1"))?;
-    let shutdown = Shutdown::new();
+    let shutdown = Shutdown::new(address.clone());
     let publisher = Publisher::new(std::env::var("TTRPC_ADDRESS").ok(), flags.namespace.clone());
     let service = Service::new(Setup {
         namespace: flags.namespace.clone(),
@@ -152,10 +166,8 @@ async fn run(
 
     // Before the socket is closed, so that a `start` of this group either reaches this daemon or finds nothing. With
     // containers left, containerd is still to learn that this daemon is gone; it is by what it dials.
-    if !service.has_containers()
-        && let Err(error) = address.remove()
-    {
-        log::warn!(id = &flags.id, "{} could not be removed: {error}", address.url());
+    if !shutdown.is_requested() && !service.has_containers() {
+        shutdown.request();
     }
     server.stop_listen().await;
     // Calls that wait for the end of a process would hold this up: they end with the connection.

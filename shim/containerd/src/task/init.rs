@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use containerd_shim_protos::api::CheckpointTaskRequest;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::container::{Container, PATIENCE};
 use super::exits::Running;
@@ -73,20 +74,33 @@ impl Container {
     /// A container that has stopped goes, but for the folder and the entry of its pod.
     pub(super) async fn delete(&self, caller: &mut Caller) -> Result<Ended, Error> {
         let _turn = self.init.turn.lock().await;
-        match self.init.state() {
-            State::Stopped => {}
+        let never_started = match self.init.state() {
+            State::Stopped => false,
+            // The runtime ends what waits for its start.
+            State::Created => true,
             // Someone else had the turn before.
             State::Deleted => return Err(Error::NoContainer { id: self.id.clone() }),
             state => return Err(Error::NotStopped { id: self.id.clone(), state: state.name() }),
+        };
+        if !never_started {
+            self.init.drain().await;
         }
-        self.init.drain().await;
         let deleted = self.runtime.delete(false, caller).await;
+        if never_started && deleted.is_ok() {
+            if timeout(PATIENCE, self.init.wait()).await.is_err() {
+                log::warn!(
+                    id = &self.id,
+                    "it was deleted before its start, and its init has not ended"
+                );
+            }
+            self.init.drain().await;
+        }
         // These go in any case: containerd's next step is to remove the bundle.
         self.init.close_streams().await;
         let unmounted = unmount(self.rootfs.as_deref()).await;
         deleted.map_err(runtime_failed("failed to delete task"))?;
         unmounted?;
-        let _ = self.init.change(&[State::Stopped], State::Deleted);
+        let _ = self.init.change(&[State::Created, State::Stopped], State::Deleted);
         let ended = self.init.ended();
         self.announcer.deleted(ended);
         Ok(ended)

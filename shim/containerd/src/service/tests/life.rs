@@ -9,6 +9,7 @@ use protobuf::{Message, MessageField};
 
 use super::super::*;
 use super::world::{World, alone, calls, code, long, on, wait_for};
+use crate::socket::Claim;
 
 #[test]
 fn a_container_lives_and_goes() {
@@ -212,8 +213,23 @@ fn the_shim_ends_when_it_has_no_containers() {
         world.start("c", "").await.unwrap();
         world.wait("c", "").await.unwrap();
         world.delete("c", "").await.unwrap();
+        assert!(matches!(world.address.claim(), Ok(Claim::Served)));
         world.client.shutdown(long(), &shutdown).await.unwrap();
+        // Who is told may start another shim at once, though this one still answers.
+        assert!(matches!(world.address.claim(), Ok(Claim::Bound(_))));
         world.service.shutdown.requested().await;
+        assert!(!world.service.has_containers());
+    });
+}
+
+#[test]
+fn a_container_that_was_never_started_goes_too() {
+    alone("life::a_container_that_was_never_started_goes_too", async || {
+        let world = World::new().await;
+        world.bundle("c", "sleep 60");
+        world.create("c").await.unwrap();
+        assert_eq!(world.delete("c", "").await.unwrap().exit_status, 137);
+        assert_eq!(world.story().await, ["create c", "exit c 137", "delete c 137"]);
         assert!(!world.service.has_containers());
     });
 }

@@ -64,7 +64,9 @@ kill)
     fi
     ;;
 delete)
-    kill -0 "$(cat init.pid)" 2>/dev/null && [ -z "$force" ] && fail "cannot delete container that is not stopped: running"
+    # What waits for its start is ended (runc, delete.go).
+    [ -e started ] || kill -9 "$(cat init.pid)" 2>/dev/null
+    [ -e started ] && kill -0 "$(cat init.pid)" 2>/dev/null && [ -z "$force" ] && fail "cannot delete container that is not stopped: running"
     touch deleted
     ;;
 ps)

@@ -18,6 +18,7 @@ use ttrpc::asynchronous::{Server, TtrpcContext};
 use ttrpc::context::{self, Context};
 
 use super::super::*;
+use crate::socket::{Address, Claim};
 
 const ALONE: &str = "COAMING_TEST_ALONE";
 
@@ -126,6 +127,8 @@ pub(super) struct World {
     publisher: Publisher,
     listener: Arc<Listener>,
     _servers: [Server; 2],
+    pub(super) address: Address,
+    _socket: Claim,
 }
 
 impl World {
@@ -143,18 +146,29 @@ impl World {
         let address = directory.path().join("events").display().to_string();
         let publisher = Publisher::new(Some(address), "test".to_owned());
 
+        let address = Address::new(directory.path().to_str(), "containerd", "test", "c");
+        let socket = address.claim().unwrap();
         let setup = Setup {
             namespace: "test".to_owned(),
             publisher: publisher.clone(),
             configuration: Arc::new(Configuration::default()),
-            shutdown: Shutdown::new(),
+            shutdown: Shutdown::new(address.clone()),
         };
         let service = Service::with_programs(setup, directory.path().to_owned()).unwrap();
         let server = Server::new().bind(&url("shim")).unwrap();
         let mut server = server.register_service(create_task(Arc::clone(&service) as _));
         server.start().await.unwrap();
         let client = TaskClient::new(Client::connect(&url("shim")).await.unwrap());
-        World { directory, service, client, publisher, listener, _servers: [events, server] }
+        World {
+            directory,
+            service,
+            client,
+            publisher,
+            listener,
+            _servers: [events, server],
+            address,
+            _socket: socket,
+        }
     }
 
     /// A bundle whose init is this script, in a pid namespace of its own or not.
