@@ -33,6 +33,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LAST_ANSWER: Duration = Duration::from_millis(20);
 /// For calls that are still being answered.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
+/// For the first container to come. containerd creates it at once, or has given up and forgotten this shim.
+const NOBODY_CAME: Duration = Duration::from_secs(300);
 /// Threads of the runtime only wait in blocking system calls.
 const STACK: usize = 256 << 10;
 
@@ -149,8 +151,17 @@ async fn run(
     server.start().await?;
     log::debug!(id = &flags.id, "serving on {}", address.url());
 
+    let mut nobody_came = std::pin::pin!(tokio::time::sleep(NOBODY_CAME));
+    let mut waits = true;
     loop {
         tokio::select! {
+            () = &mut nobody_came, if waits => {
+                waits = false;
+                if !service.has_containers() {
+                    log::warn!(id = &flags.id, "ending: no container was created");
+                    shutdown.request();
+                }
+            }
             () = shutdown.requested() => {
                 tokio::time::sleep(LAST_ANSWER).await;
                 break;

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use containerd_shim_protos::api::CheckpointTaskRequest;
-use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::container::{Container, PATIENCE};
 use super::exits::Running;
 use super::process::{Ended, State};
+use super::resources;
 use crate::error::Error;
 use crate::options::decode_checkpoint;
 use crate::runtime::{self, CallError, Caller};
@@ -147,10 +147,8 @@ impl Container {
     ) -> Result<(), Error> {
         let _turn = self.init.turn.lock().await;
         self.allowed("update", &[State::Created, State::Running, State::Paused])?;
-        if let Err(error) = serde_json::from_slice::<Map<String, Value>>(&resources) {
-            let problem = format!("no JSON object: {error}");
-            return Err(Error::Invalid { what: "resources", problem });
-        }
+        resources::check(&resources)
+            .map_err(|problem| Error::Invalid { what: "resources", problem })?;
         self.runtime
             .update(resources, caller)
             .await

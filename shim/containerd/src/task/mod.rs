@@ -13,6 +13,7 @@ mod exits;
 mod init;
 mod pod;
 mod process;
+mod resources;
 
 pub(crate) use announce::timestamp;
 pub(crate) use container::Container;

@@ -33,12 +33,24 @@ const ADDRESS: &str = "address";
 /// Leads to the folder of sockets, where containerd chose it.
 const SOCKET_DIRECTORY_LINK: &str = "s";
 
-/// What is read of an OCI configuration.
+/// The first level of an OCI configuration (runtime-spec, config.md). One that is none would be found out by containerd 2
+/// only when it has started the shim, and then it forgets it.
 #[derive(serde::Deserialize)]
+#[allow(dead_code)]
 struct Spec {
-    #[serde(default)]
+    #[serde(rename = "ociVersion")]
+    version: Option<String>,
+    process: Option<Object>,
+    root: Option<Object>,
+    hostname: Option<String>,
+    mounts: Option<Vec<Object>>,
+    hooks: Option<Object>,
+    linux: Option<Object>,
     annotations: Option<HashMap<String, String>>,
 }
+
+/// An object, whatever is in it.
+type Object = HashMap<String, serde::de::IgnoredAny>;
 
 /// The answer to `start`. The working directory is the bundle.
 pub(super) fn start(flags: &Flags) -> Result<Vec<u8>, VerbError> {
