@@ -49,9 +49,29 @@ pub(super) struct MappedLayers {
 
 impl Drop for MappedLayers {
     fn drop(&mut self) {
-        let _ = umount2(&self.place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
-        // Fails if the unmount did: nothing of a layer is removed.
-        let _ = fs::remove_dir(&self.place);
+        clear(&self.place);
+    }
+}
+
+fn clear(place: &Path) {
+    let _ = umount2(place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+    // Fails if the unmount did: nothing of a layer is removed.
+    let _ = fs::remove_dir(place);
+}
+
+/// Clears away what shims left that were killed amid a mount.
+pub(crate) fn sweep_layers() {
+    sweep(Path::new(PLACES));
+}
+
+pub(super) fn sweep(places: &Path) {
+    for entry in fs::read_dir(places).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.split('-').next()?.parse::<u32>().ok());
+        // A pid that is another's by now keeps it until that one has gone too.
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            clear(&entry.path());
+        }
     }
 }
 

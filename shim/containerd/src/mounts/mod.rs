@@ -31,6 +31,7 @@ use nix::{
     unistd::chdir,
 };
 
+pub(crate) use self::idmap::sweep_layers;
 use self::options::Options;
 use crate::{log, sys};
 

@@ -219,6 +219,24 @@ fn an_overlay_may_have_the_owners_of_a_user_namespace() {
 }
 
 #[test]
+fn what_a_killed_shim_left_goes_and_what_is_anothers_stays() {
+    let bundle = Bundle::new();
+    let places = PathBuf::from(bundle.empty("places"));
+    // Above the greatest pid that Linux gives.
+    let (dead, alive) =
+        (places.join("4194305-0"), places.join(format!("{}-0", std::process::id())));
+    for place in [&dead, &alive, &places.join("other")] {
+        fs::create_dir(place).unwrap();
+    }
+    let layer = bundle.layer("layer");
+    let rbind = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some(layer.as_str()), &dead, None::<&str>, rbind, None::<&str>).unwrap();
+    super::idmap::sweep(&places);
+    assert!(!dead.exists() && alive.exists() && places.join("other").exists());
+    assert!(Path::new(&layer).exists());
+}
+
+#[test]
 fn a_bind_mount_may_have_the_owners_of_a_user_namespace() {
     let bundle = Bundle::new();
     overlay_base(&bundle);

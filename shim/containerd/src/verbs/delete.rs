@@ -51,6 +51,7 @@ pub(super) fn delete(flags: &Flags) -> Result<Vec<u8>, VerbError> {
         warn(format!("the socket {} could not be removed: {error}", address.url()));
     }
     stdio::sweep_consoles();
+    mounts::sweep_layers();
     let response = DeleteResponse {
         pid,
         exit_status: KILLED,
