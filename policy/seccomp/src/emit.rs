@@ -102,9 +102,14 @@ impl Function {
         if !wide {
             return limited(call.narrow.without_label(self.default)?);
         }
-        let plain = call.wide.without_label(self.default)?;
-        if self.survives_truncation(&plain, &call.narrow)? {
+        if let Ok(plain) = call.wide.without_label(self.default)
+            && self.survives_truncation(&plain, &call.narrow)?
+        {
             return limited(plain);
+        }
+        // What 32 bits have to say, whatever the upper half: what the kernel looks at in most calls, and short.
+        if le(&call.narrow, &call.wide) {
+            return limited(call.narrow.without_label(self.default)?);
         }
         let lowered = combine(&call.wide, &call.narrow, Action::min)?;
         let rules = lowered.without_label(self.default)?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Action, Arch, Function, Profile, Program, Reading, SeccompData, SeccompError, compile,
-    deny_profile, syscalls,
+    compile_as_written, deny_profile, syscalls,
 };
 
 fn profile(default: &str, rules: Value) -> Profile {
@@ -175,6 +175,43 @@ fn a_refused_family_refuses_socketcall_on_i386() {
     assert_eq!(function.always("socket"), None);
     let error = deny_profile(&["keyctll"], &[]).unwrap_err().to_string();
     assert!(error.contains("\"keyctl\""), "{error}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_refused_family_meets_containerds_default_on_all_its_architectures() {
+    let socket = |value: u64, op: &str| {
+        json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW",
+        "args": [{"index": 0, "value": value, "op": op}]})
+    };
+    let refused = Function::of(&deny_profile(&[], &[38]).unwrap(), Reading::Policy).unwrap();
+    for rules in [
+        // containerd 1.7 to 2.1, and what came after.
+        vec![socket(40, "SCMP_CMP_NE")],
+        vec![socket(38, "SCMP_CMP_LT"), socket(39, "SCMP_CMP_EQ"), socket(40, "SCMP_CMP_GT")],
+    ] {
+        let asked = Profile::from_oci(&json!({"defaultAction": "SCMP_ACT_ERRNO",
+            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], "syscalls": rules}))
+        .unwrap();
+        let met = Function::of(&asked, Reading::Runtime).unwrap().meet(&refused).unwrap();
+        let program = compile_as_written(&met.to_profile().unwrap()).unwrap();
+        for arch in [Arch::X86_64, Arch::X86] {
+            for (family, answer) in [
+                (2, Action::Allow),
+                (37, Action::Allow),
+                (38, Action::Errno(1)),
+                (39, Action::Allow),
+                (40, Action::Errno(1)),
+                (41, Action::Allow),
+            ] {
+                assert_eq!(
+                    run(&program, arch, "socket", first(family)),
+                    answer,
+                    "{arch:?} {family}"
+                );
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -2,6 +2,7 @@
 
 mod files;
 mod oom;
+mod remove;
 mod v1;
 mod v2;
 
@@ -15,6 +16,7 @@ use protobuf::Message;
 use protobuf::well_known_types::any::Any;
 
 pub(crate) use oom::OomWatch;
+pub(crate) use remove::remove;
 
 /// Where cgroup v2 is mounted, or the folder of the mounts of v1.
 const ROOT: &str = "/sys/fs/cgroup";

@@ -19,7 +19,7 @@ struct Record {
     msg: String,
 }
 
-/// The last error of the log; `None` where there is none, or no log. A line that is no JSON is passed over: what the
+/// The last error of the log; `None` where there is none, or no log. What is no record is passed over: what the
 /// others say is worth more than to fail over it.
 pub(super) fn last_error(log: &Path) -> io::Result<Option<String>> {
     let mut file = match File::open(log) {
@@ -31,12 +31,24 @@ pub(super) fn last_error(log: &Path) -> io::Result<Option<String>> {
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
-    let errors = tail.split(|byte| *byte == b'\n').rev();
-    Ok(errors
-        .filter_map(|line| serde_json::from_slice::<Record>(line).ok())
-        .find(|record| record.level == "error")
-        .map(|record| cut(record.msg.trim()).to_owned())
-        .filter(|message| !message.is_empty()))
+    let last = records(&tail).filter(|record| record.level == "error").last();
+    Ok(last.map(|record| cut(record.msg.trim()).to_owned()).filter(|message| !message.is_empty()))
+}
+
+/// What of a text is records, each wherever it begins: crun 1.28 spreads one over several lines.
+fn records(mut text: &[u8]) -> impl Iterator<Item = Record> {
+    std::iter::from_fn(move || {
+        loop {
+            let begin = text.iter().position(|byte| *byte == b'{')?;
+            text = text.get(begin..)?;
+            let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<Record>();
+            if let Some(Ok(record)) = stream.next() {
+                text = text.get(stream.byte_offset()..)?;
+                return Some(record);
+            }
+            text = text.get(1..)?;
+        }
+    })
 }
 
 /// The beginning of a text, of a length that can be shown.
@@ -67,6 +79,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(last_error(&log).unwrap().as_deref(), Some("runc create failed: no such file"));
+        fs::write(&log, "{\n  \"msg\": \"over {lines\",\n  \"level\":\"error\"\n}\n").unwrap();
+        assert_eq!(last_error(&log).unwrap().as_deref(), Some("over {lines"));
         fs::write(&log, "{\"level\":\"info\",\"msg\":\"x\"}\n").unwrap();
         assert_eq!(last_error(&log).unwrap(), None);
     }

@@ -13,6 +13,7 @@ use containerd_shim_protos::api::DeleteResponse;
 use protobuf::{Message, MessageField};
 
 use super::VerbError;
+use crate::cgroup;
 use crate::flags::Flags;
 use crate::log::{self, Level};
 use crate::mounts;
@@ -27,6 +28,8 @@ const RUNTIME_LIMIT: Duration = Duration::from_millis(3_500);
 const KILLED: u32 = 137;
 /// Files of the bundle are short.
 const LARGEST_FILE: u64 = 64 << 10;
+/// As much of config.json as is read.
+const LARGEST_SPEC: u64 = 64 << 20;
 
 /// The answer to `delete`.
 pub(super) fn delete(flags: &Flags) -> Result<Vec<u8>, VerbError> {
@@ -41,6 +44,11 @@ pub(super) fn delete(flags: &Flags) -> Result<Vec<u8>, VerbError> {
             }
         }
         Err(error) => warn(format!("the container could not be deleted: {error}")),
+    }
+    if let Some(path) = cgroups_path(&bundle)
+        && let Err(error) = cgroup::remove(&path, &flags.id)
+    {
+        warn(format!("its cgroups at {path} could not be removed: {error}"));
     }
     if let Err(error) = mounts::unmount_all(&bundle.join("rootfs")) {
         warn(format!("its root file system could not be unmounted: {error}"));
@@ -130,6 +138,22 @@ fn run(mut command: Command, limit: Duration) -> Result<(), String> {
         }
     }
     Err(format!("{program} ended with {status}: {}", String::from_utf8_lossy(&said).trim()))
+}
+
+/// Where the container's cgroups are, if its configuration says so.
+fn cgroups_path(bundle: &Path) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Spec {
+        linux: Option<Linux>,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Linux {
+        cgroups_path: Option<String>,
+    }
+    let file = std::fs::File::open(bundle.join("config.json")).ok()?;
+    let reader = io::BufReader::new(file.take(LARGEST_SPEC));
+    serde_json::from_reader::<_, Spec>(reader).ok()?.linux?.cgroups_path
 }
 
 fn init_pid(bundle: &Path) -> u32 {
