@@ -13,7 +13,7 @@ export CARGO_INCREMENTAL := 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help prerequisites build install uninstall fmt lint test fuzz demo clean
+.PHONY: help prerequisites build install uninstall fmt lint test bench fuzz demo clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -43,6 +43,10 @@ lint: ## Check format, lints and, where cargo-deny is installed, dependencies
 test: prerequisites lint build ## Lint, and run every test against real containerd, runc and crun (as root)
 	@integration/install.sh
 	CI=true $(CARGO) test --workspace --locked --no-fail-fast
+
+bench: prerequisites build ## Compare the stock shim and coaming's on one node (as root; COAMING_BENCH_PODS, COAMING_BENCH_CREATES)
+	@integration/install.sh
+	$(CARGO) run --release --locked -p coaming-integration --bin bench
 
 fuzz: ## Run each fuzz target for SECONDS (default 60; needs cargo-fuzz and a nightly toolchain)
 	cd fuzz && for target in argv config_json policy seccomp_profile launch_plan; do \

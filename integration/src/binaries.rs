@@ -41,6 +41,16 @@ pub fn binaries() -> Result<&'static Binaries, Error> {
     })
 }
 
+/// The containerd shim, as released.
+///
+/// # Errors
+/// As [`binaries`].
+pub fn shim() -> Result<&'static Path, Error> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let build = || find(&build(&["containerd-shim-coaming"], None)?, "containerd-shim-coaming-v1");
+    once(&BUILT, build).map(PathBuf::as_path)
+}
+
 /// The static probe that attempts forbidden things from inside a container.
 ///
 /// # Errors

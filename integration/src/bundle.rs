@@ -54,6 +54,15 @@ impl<'a> Bundle<'a> {
         PathBuf::from("/run/bundles").join(&self.id)
     }
 
+    /// The command line of its program, as /proc shows it; none when there is no telling.
+    pub(crate) fn program(&self) -> Option<Vec<u8>> {
+        let config = self.world.read(self.path().join("config.json")).ok()?;
+        let config: Value = serde_json::from_str(&config).ok()?;
+        let args = config.pointer("/process/args")?.as_array()?;
+        let words = args.iter().map(|arg| Some(arg.as_str()?.to_owned() + "\0"));
+        words.collect::<Option<String>>().map(String::into_bytes)
+    }
+
     pub(crate) fn world(&self) -> &'a World {
         self.world
     }

@@ -2,6 +2,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::door::{Door, stock_flags};
 use crate::{Error, Node, Output, output};
 
 /// A node's `ctr`, in one containerd namespace.
@@ -17,6 +18,7 @@ pub struct Run {
     image: String,
     id: String,
     runtime: Option<PathBuf>,
+    door: Option<Door>,
     flags: Vec<OsString>,
     args: Vec<OsString>,
     stdin: Vec<u8>,
@@ -182,6 +184,7 @@ impl Run {
             image: image.to_owned(),
             id: id.to_owned(),
             runtime: None,
+            door: None,
             flags: Vec::new(),
             args: Vec::new(),
             stdin: Vec::new(),
@@ -203,7 +206,14 @@ impl Run {
         self
     }
 
-    /// Under this OCI runtime binary.
+    /// Through coaming.
+    #[must_use]
+    pub fn through(mut self, door: Door) -> Run {
+        self.door = Some(door);
+        self
+    }
+
+    /// Under the stock shim with this OCI runtime binary.
     #[must_use]
     pub fn runtime(mut self, binary: impl AsRef<Path>) -> Run {
         self.runtime = Some(binary.as_ref().to_owned());
@@ -225,13 +235,14 @@ impl Run {
     }
 
     fn words(&self, node: &Node) -> Vec<OsString> {
-        let binary = self.runtime.clone().unwrap_or_else(|| node.config().runtime.path());
-        let mut words: Vec<OsString> = vec![
-            "--runtime".into(),
-            "io.containerd.runc.v2".into(),
-            "--runc-binary".into(),
-            binary.into(),
-        ];
+        let runtime = node.config().runtime;
+        let flags = if let Some(door) = self.door {
+            door.ctr_flags(runtime)
+        } else {
+            let binary = self.runtime.clone().unwrap_or_else(|| runtime.path());
+            stock_flags(&binary.to_string_lossy())
+        };
+        let mut words: Vec<OsString> = flags.into_iter().map(Into::into).collect();
         words.extend(self.flags.iter().cloned());
         words.extend([(&self.image).into(), (&self.id).into()]);
         words.extend(self.args.iter().cloned());

@@ -48,6 +48,16 @@ pub enum Error {
         /// The message exactly as the server sent it.
         message: String,
     },
+    /// A call of containerd's own API was answered with an error.
+    #[error("{method}: {message} (gRPC code {code})")]
+    Containerd {
+        /// The method.
+        method: &'static str,
+        /// The gRPC status code's name, such as `NotFound`.
+        code: String,
+        /// The message exactly as the server sent it.
+        message: String,
+    },
     /// An answer could not be understood.
     #[error("{what}: {detail}")]
     Malformed {

@@ -2,12 +2,15 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::{Containerd, Cri, Ctr, Error, Runtime, World, ctr, images};
+use crate::{Containerd, Cri, Ctr, Door, Error, Runtime, Tasks, World, ctr, door, images};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// containerd's log in the node's world.
 const LOG: &str = "/run/containerd.log";
+
+/// Its PID in the world.
+const PID_FILE: &str = "/run/containerd.pid";
 
 /// Which containerd a node runs, and what its CRI offers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,13 +40,13 @@ pub struct Handler {
 }
 
 impl NodeConfig {
-    /// A node with the handlers `runc` (the stock shim and the real runtime, whatever its name) and `coaming` (the stock
-    /// shim and coaming's wrapper, which the test installs).
+    /// A node with the handler `runc` (the stock shim and the real runtime, whatever its name), and one for each
+    /// [`Door`] to coaming, which the test installs.
     pub fn new(containerd: Containerd, runtime: Runtime) -> NodeConfig {
-        let handlers = vec![
-            Handler::stock("runc", runtime.path()),
-            Handler::stock("coaming", runtime.wrapper_path()),
-        ];
+        let stock = Handler::stock("runc", runtime.path());
+        let handlers = std::iter::once(stock)
+            .chain(Door::ALL.map(|door| Handler::through(door, runtime)))
+            .collect();
         NodeConfig { containerd, runtime, handlers }
     }
 
@@ -61,6 +64,16 @@ impl NodeConfig {
 }
 
 impl Handler {
+    /// The handler of a door, under the door's name.
+    pub fn through(door: Door, runtime: Runtime) -> Handler {
+        let stock = Handler::stock(door.handler(), runtime.wrapper_path());
+        match door {
+            Door::Wrapper => stock,
+            Door::ShimPath => Handler { runtime_path: Some(door::SHIM.into()), ..stock },
+            Door::ShimType => Handler { runtime_type: door::SHIM_TYPE.to_owned(), ..stock },
+        }
+    }
+
     /// The stock shim with this OCI runtime binary.
     pub fn stock(name: &str, binary: PathBuf) -> Handler {
         Handler {
@@ -77,6 +90,8 @@ impl Handler {
 pub struct Node {
     world: World,
     config: NodeConfig,
+    /// Where containerd looks for programs.
+    path: String,
 }
 
 impl Node {
@@ -100,9 +115,8 @@ impl Node {
         let programs = config.containerd.suite().programs();
         // containerd looks for shims in its PATH, and after that for the CNI plugins' iptables.
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
-        world.spawn(LOG, &path, [config.containerd.path()])?;
-        let node = Node { world, config };
-        node.wait("containerd", || node.ctr().raw(["version"]).map(|output| output.success()))?;
+        let node = Node { world, config, path };
+        node.start_containerd()?;
         for namespace in ["default", "k8s.io"] {
             node.ctr()
                 .namespace(namespace)
@@ -117,6 +131,28 @@ impl Node {
                 .try_fold(true, |all, image| Ok(all && cri.has_image(image).unwrap_or(false)))
         })?;
         Ok(node)
+    }
+
+    /// Ends containerd by this signal, such as `KILL`; shims and containers go on.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop_containerd(&self, signal: &str) -> Result<(), Error> {
+        let script = format!(
+            "pid=$(cat {PID_FILE}) && kill -{signal} $pid && while kill -0 $pid 2>/dev/null; do sleep 0.01; done"
+        );
+        self.world.run(["sh", "-c", &script])?.ok("stop containerd").map(drop)
+    }
+
+    /// Starts containerd, again after [`Node::stop_containerd`], and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not come up; the error holds the end of its log.
+    pub fn start_containerd(&self) -> Result<(), Error> {
+        let daemon = self.config.containerd.path();
+        let line = format!("echo $$ >{PID_FILE} && exec {}", daemon.display());
+        self.world.spawn(LOG, &self.path, ["sh", "-c", &line])?;
+        self.wait("containerd", || self.ctr().raw(["version"]).map(|output| output.success()))
     }
 
     /// The node's world.
@@ -140,6 +176,14 @@ impl Node {
     /// When the socket does not answer.
     pub fn cri(&self) -> Result<Cri<'_>, Error> {
         Cri::connect(self)
+    }
+
+    /// A new connection to containerd's own API, in a namespace of its.
+    ///
+    /// # Errors
+    /// When the socket does not answer.
+    pub fn tasks(&self, namespace: &str) -> Result<Tasks<'_>, Error> {
+        Tasks::connect(self, namespace)
     }
 
     /// All that containerd has logged.

@@ -1,9 +1,9 @@
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{Bundle, Error, Output, World, output};
+use crate::{Bundle, Error, Output, World, output, wait_for};
 
 /// The runtimes' state folder in the world.
 const STATE: &str = "/run/bare";
@@ -31,20 +31,27 @@ impl BareRuntime {
         output::run(self.command(bundle.world()).args(args), stdin)
     }
 
-    /// `run --detach`: returns once the container runs. The output is the runtime's and what the container has written
+    /// `run --detach`: returns once the container's own program runs. The output is the runtime's and what the container has written
     /// by then; the rest goes to the same files, `stdout` and `stderr` of the bundle.
     ///
     /// # Errors
     /// As [`BareRuntime::run`].
     pub fn start(&self, bundle: &Bundle<'_>) -> Result<Output, Error> {
         let path = bundle.path();
+        let pid_file = path.join("pid");
+        let program = bundle.program();
         let redirect = format!("exec \"$@\" >{0}/stdout 2>{0}/stderr", path.display());
         let mut command = bundle.world().command_in_cgroups("sh");
         command
             .args(["-c", &redirect, "sh"])
             .arg(&self.binary)
-            .args(["--root", STATE, "run", "--detach", "--bundle"]);
+            .args(["--root", STATE, "run", "--detach", "--pid-file"])
+            .arg(&pid_file)
+            .arg("--bundle");
         let ended = output::run(command.arg(&path).arg(bundle.id()), b"")?;
+        if ended.success() {
+            wait_for_program(bundle.world(), &pid_file, program.as_deref())?;
+        }
         let stdout = bundle.world().read(path.join("stdout"))?;
         let stderr = bundle.world().read(path.join("stderr"))?;
         Ok(Output { stdout, stderr, ..ended })
@@ -103,4 +110,18 @@ impl BareRuntime {
         command.args(["--root", STATE]);
         command
     }
+}
+
+/// The runtimes return when the container's first process is about to become its program: until then it is the runtime's
+/// own, with the runtime's name and, in part, its privileges.
+fn wait_for_program(world: &World, pid_file: &Path, program: Option<&[u8]>) -> Result<(), Error> {
+    let (Ok(pid), Some(program)) = (world.read(pid_file), program) else {
+        return Ok(());
+    };
+    let cmdline = world.path("/proc").join(pid.trim()).join("cmdline");
+    wait_for("the container's program", || {
+        // It may have ended by now, too.
+        let seen = std::fs::read(&cmdline).unwrap_or_default();
+        Ok((seen.is_empty() || seen == program).then_some(()))
+    })
 }

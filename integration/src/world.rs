@@ -14,7 +14,7 @@ const COMMAND_LIMIT: &str = "120";
 const PROGRAMS: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A private machine within the machine: mount, network, PID, IPC, UTS and cgroup namespaces of its own, with
-/// memory-backed `/run`, `/tmp`, `/var/lib`, and writable private views of `/etc`, `/usr/libexec` and `/var/log`.
+/// memory-backed `/run`, `/tmp`, `/var/lib`, and writable private views of `/etc`, `/usr/bin`, `/usr/libexec` and `/var/log`.
 ///
 /// Dropping the value kills and removes all of it, and so does the end of the test process, however it comes: PID 1 of
 /// the world ends when the pipe to the test process closes.
@@ -137,7 +137,8 @@ impl World {
         fs::read_to_string(&path).map_err(Error::io("read", path.display()))
     }
 
-    /// Builds coaming's programs and installs them at the paths where packages put them, under `/usr/libexec/coaming`.
+    /// Builds coaming's programs and installs them at the paths where packages put them: the shim at [`crate::SHIM`], the
+    /// others under `/usr/libexec/coaming`.
     /// Configuration and policies are the test's own: `/etc/coaming` holds an empty `policy.d` only.
     ///
     /// # Errors
@@ -154,7 +155,7 @@ impl World {
         ] {
             self.install(from, folder.join(name), 0o755)?;
         }
-        Ok(())
+        self.install(binaries::shim()?, crate::SHIM, 0o755)
     }
 
     /// A command that runs in the world with an empty environment but for `PATH`, and is killed after two minutes.

@@ -66,7 +66,7 @@ inside() {
 # Everything that a node writes is on memory of its own; /etc and the like show the host's files underneath.
 furnish_files() {
     mount -t tmpfs -o mode=755 tmpfs /mnt
-    for directory in etc usr/libexec var/lib var/log; do
+    for directory in etc usr/bin usr/libexec var/lib var/log; do
         mkdir -p "/mnt/$directory/upper" "/mnt/$directory/work"
         mount -t overlay -o "lowerdir=/$directory,upperdir=/mnt/$directory/upper,workdir=/mnt/$directory/work" overlay "/$directory"
     done
@@ -79,7 +79,7 @@ furnish_files() {
     mkdir -p /var/lib/containerd /var/lib/kubelet/pods
     mount -t tmpfs -o mode=711 tmpfs /var/lib/containerd
     mount -t tmpfs -o mode=755 tmpfs /var/lib/kubelet
-    rm -rf /etc/coaming/* /usr/libexec/coaming/* /etc/cni/net.d/*
+    rm -rf /etc/coaming/* /usr/libexec/coaming/* /etc/cni/net.d/* /usr/bin/containerd-shim-coaming-v1
     mkdir -p /etc/coaming/policy.d
     rm -f /etc/resolv.conf
     echo 'nameserver 127.0.0.1' >/etc/resolv.conf

@@ -6,8 +6,8 @@
 
 use coaming_integration::cri::{ContainerSpec, MountSpec, Pod, Profile, Propagation, State};
 use coaming_integration::{
-    BareRuntime, Bundle, Containerd, Error, Exec, Node, NodeConfig, PAIRS, Run, Runtime, World,
-    can_run, default_spec, images,
+    BareRuntime, Bundle, Containerd, Door, Error, Exec, Node, NodeConfig, PAIRS, Run, Runtime,
+    World, can_run, configuration, default_spec, images,
 };
 
 #[test]
@@ -29,21 +29,37 @@ fn every_pair_of(containerd: Containerd) -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
     }
-    for (_, runtime) in PAIRS.into_iter().filter(|(of, _)| *of == containerd) {
+    let pairs = PAIRS.into_iter().enumerate().filter(|(_, (of, _))| *of == containerd);
+    for (number, (_, runtime)) in pairs {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
         eprintln!("{containerd} with {runtime}: {}", node.cri()?.version()?);
-        ctr_drives(&node)?;
-        cri_drives(&node)?;
-        cri_streams(&node)?;
-        cri_shapes_containers(&node)?;
+        ctr_drives(&node, None)?;
+        ctr_names_runtimes(&node)?;
+        cri_drives(&node, "runc")?;
+        cri_streams(&node, "runc")?;
+        cri_shapes_containers(&node, "runc")?;
         images_are_what_they_say(&node)?;
+        // The same through coaming's shim, under a floor that takes next to nothing away.
+        node.world().install_coaming()?;
+        node.world().write("/etc/coaming/config.toml", configuration(runtime, "node"), 0o644)?;
+        for door in Door::of_pair(number).into_iter().filter(|door| door.is_shim()) {
+            eprintln!("{containerd} with {runtime} through {door:?}");
+            ctr_drives(&node, Some(door))?;
+            cri_drives(&node, door.handler())?;
+            cri_streams(&node, door.handler())?;
+            cri_shapes_containers(&node, door.handler())?;
+        }
     }
     Ok(())
 }
 
-fn ctr_drives(node: &Node) -> Result<(), Error> {
+fn ctr_drives(node: &Node, door: Option<Door>) -> Result<(), Error> {
     let ctr = node.ctr();
-    let output = ctr.run(&Run::new(images::BUSYBOX, "once").args([
+    let run = |image: &str, id: &str| {
+        let run = Run::new(image, id);
+        door.map_or(run.clone(), |door| run.through(door))
+    };
+    let output = ctr.run(&run(images::BUSYBOX, "once").args([
         "sh",
         "-c",
         "echo out; echo err >&2; exit 7",
@@ -52,33 +68,24 @@ fn ctr_drives(node: &Node) -> Result<(), Error> {
         (output.code, output.stdout.as_str(), output.stderr.as_str()),
         (7, "out\n", "err\n")
     );
-    let piped =
-        ctr.run(&Run::new(images::BUSYBOX, "piped").args(["head", "-n1"]).stdin("through\n"))?;
+    let piped = ctr.run(&run(images::BUSYBOX, "piped").args(["head", "-n1"]).stdin("through\n"))?;
     assert_eq!((piped.code, piped.stdout.as_str()), (0, "through\n"), "{piped:?}");
     let tty = ctr.run(
-        &Run::new(images::BUSYBOX, "tty").args(["sh", "-c", "test -t 0 && echo a terminal"]).tty(),
+        &run(images::BUSYBOX, "tty").args(["sh", "-c", "test -t 0 && echo a terminal"]).tty(),
     )?;
     assert!(tty.success() && tty.stdout.contains("a terminal\r"), "{tty:?}");
-    let missing = ctr.run(&Run::new(images::DISTROLESS, "missing").args(["/bin/sh"]))?;
+    let missing = ctr.run(&run(images::DISTROLESS, "missing").args(["/bin/sh"]))?;
     assert!(missing.code != 0 && missing.stderr.contains("/bin/sh"), "{missing:?}");
     let status = ["sh", "-c", "grep CapEff /proc/self/status"];
-    let plain = ctr.run(&Run::new(images::BUSYBOX, "plain").args(status))?;
+    let plain = ctr.run(&run(images::BUSYBOX, "plain").args(status))?;
     let privileged =
-        ctr.run(&Run::new(images::BUSYBOX, "privileged").flag("--privileged").args(status))?;
+        ctr.run(&run(images::BUSYBOX, "privileged").flag("--privileged").args(status))?;
     assert!(
         plain.success() && privileged.success() && plain.stdout != privileged.stdout,
         "{plain:?} {privileged:?}"
     );
-    let wrapped = ctr.run(
-        &Run::new(images::BUSYBOX, "absent").runtime("/usr/libexec/coaming/absent").args(["true"]),
-    )?;
-    assert!(
-        wrapped.code != 0 && wrapped.stderr.contains("/usr/libexec/coaming/absent"),
-        "{wrapped:?}"
-    );
 
-    ctr.start(&Run::new(images::BUSYBOX, "long").args(["sleep", "1000"]))?
-        .ok("ctr run --detach")?;
+    ctr.start(&run(images::BUSYBOX, "long").args(["sleep", "1000"]))?.ok("ctr run --detach")?;
     assert!(ctr.pid("long")? > 1);
     let executed = ctr.exec(
         &Exec::new("long", ["sh", "-c", "id -u; cat; exit 3"]).flag("--user=1000").stdin("in"),
@@ -89,9 +96,20 @@ fn ctr_drives(node: &Node) -> Result<(), Error> {
     Ok(())
 }
 
-fn cri_drives(node: &Node) -> Result<(), Error> {
+fn ctr_names_runtimes(node: &Node) -> Result<(), Error> {
+    let wrapped = node.ctr().run(
+        &Run::new(images::BUSYBOX, "absent").runtime("/usr/libexec/coaming/absent").args(["true"]),
+    )?;
+    assert!(
+        wrapped.code != 0 && wrapped.stderr.contains("/usr/libexec/coaming/absent"),
+        "{wrapped:?}"
+    );
+    Ok(())
+}
+
+fn cri_drives(node: &Node, handler: &str) -> Result<(), Error> {
     let cri = node.cri()?;
-    let sandbox = cri.run_pod(&Pod::new("pod", "runc"))?;
+    let sandbox = cri.run_pod(&Pod::new("pod", handler))?;
     let script = "trap 'exit 5' TERM; echo out; echo err >&2; while :; do sleep 0.1; done";
     let id =
         cri.launch(&sandbox, &ContainerSpec::new("main", images::BUSYBOX, ["sh", "-c", script]))?;
@@ -135,7 +153,7 @@ fn cri_drives(node: &Node) -> Result<(), Error> {
         host_network: true,
         host_pid: true,
         host_ipc: true,
-        ..Pod::new("host", "runc")
+        ..Pod::new("host", handler)
     })?;
     let spec =
         ContainerSpec::new("look", images::BUSYBOX, ["sh", "-c", "ip address; cat /proc/1/comm"]);
@@ -154,9 +172,9 @@ fn cri_drives(node: &Node) -> Result<(), Error> {
     Ok(())
 }
 
-fn cri_streams(node: &Node) -> Result<(), Error> {
+fn cri_streams(node: &Node, handler: &str) -> Result<(), Error> {
     let cri = node.cri()?;
-    let sandbox = cri.run_pod(&Pod::new("streams", "runc"))?;
+    let sandbox = cri.run_pod(&Pod::new("streams", handler))?;
     let echo = ContainerSpec {
         stdin: true,
         ..ContainerSpec::new(
@@ -184,12 +202,12 @@ fn cri_streams(node: &Node) -> Result<(), Error> {
 }
 
 /// What a node agent is given, and what a careful pod asks for.
-fn cri_shapes_containers(node: &Node) -> Result<(), Error> {
+fn cri_shapes_containers(node: &Node, handler: &str) -> Result<(), Error> {
     let cri = node.cri()?;
     let folder = "/var/lib/kubelet/pods/agent";
     node.world().write(format!("{folder}/file"), "of the node\n", 0o644)?;
     let agent =
-        cri.run_pod(&Pod { privileged: true, host_network: true, ..Pod::new("agent", "runc") })?;
+        cri.run_pod(&Pod { privileged: true, host_network: true, ..Pod::new("agent", handler) })?;
     let spec = ContainerSpec {
         privileged: true,
         mounts: vec![MountSpec {
@@ -205,11 +223,11 @@ fn cri_shapes_containers(node: &Node) -> Result<(), Error> {
     let seen = node.world().run([
         "sh",
         "-c",
-        &format!("grep -c {folder}/mnt /proc/mounts; ip link show agent0; umount {folder}/mnt"),
+        &format!("grep -c {folder}/mnt /proc/mounts; ip link show agent0; umount {folder}/mnt; rmdir {folder}/mnt; ip link delete agent0"),
     ])?;
     assert!(seen.stdout.starts_with("1\n") && seen.stdout.contains("agent0"), "{seen:?}");
 
-    let pod = cri.run_pod(&Pod::new("careful", "runc"))?;
+    let pod = cri.run_pod(&Pod::new("careful", handler))?;
     let spec = ContainerSpec {
         seccomp: Some(Profile::RuntimeDefault),
         no_new_privs: true,

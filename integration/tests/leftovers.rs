@@ -6,9 +6,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use coaming_integration::{Error, Node, NodeConfig, PAIRS, Run, World, can_run, images, leftovers};
+use coaming_integration::{
+    Error, Node, NodeConfig, PAIRS, Run, World, can_run, images, leftovers, wait_for,
+};
 
 const SACRIFICE: &str = "COAMING_TEST_SACRIFICE";
 
@@ -24,12 +25,12 @@ fn a_dropped_node_leaves_nothing() -> Result<(), Error> {
     node.ctr()
         .start(&Run::new(images::BUSYBOX, "stays").args(["sleep", "1000"]))?
         .ok("ctr run --detach")?;
-    let alive = leftovers::of(&name)?;
     for expected in ["world-init", "containerd", "sleep 1000", "cgroup "] {
-        assert!(
-            alive.iter().any(|found| found.contains(expected)),
-            "the check does not see {expected}: {alive:#?}"
-        );
+        // A container's program is executed some time after its start was reported.
+        wait_for(&format!("the check to see {expected}"), || {
+            let alive = leftovers::of(&name)?;
+            Ok(alive.iter().any(|found| found.contains(expected)).then_some(()))
+        })?;
     }
     drop(node);
     assert_eq!(leftovers::of(&name)?, Vec::<String>::new());
@@ -57,12 +58,7 @@ fn a_killed_test_process_leaves_nothing() -> Result<(), Error> {
     victim.kill().unwrap();
     victim.wait().unwrap();
     // The keeper cleans up on its own time.
-    let start = Instant::now();
-    while !leftovers::of(&name)?.is_empty() && start.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(leftovers::of(&name)?, Vec::<String>::new());
-    Ok(())
+    wait_for("the keeper's cleaning up", || Ok(leftovers::of(&name)?.is_empty().then_some(())))
 }
 
 #[test]

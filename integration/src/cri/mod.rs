@@ -9,21 +9,16 @@ use std::time::{Duration, Instant};
 use messages as wire;
 use prost::Message;
 use serde_json::Value;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint};
 
 pub use spec::{ContainerSpec, MountSpec, Pod, Profile, Propagation};
 
+use crate::grpc::{self, Connection, LIMIT};
 use crate::{Error, Node, Output, stream};
-
-/// A call or a container that takes longer is given up.
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// A connection to a node's CRI.
 pub struct Cri<'a> {
     node: &'a Node,
-    runtime: tokio::runtime::Runtime,
-    channel: Channel,
+    connection: Connection,
 }
 
 /// A pod sandbox that runs.
@@ -66,18 +61,8 @@ pub struct Status {
 
 impl<'a> Cri<'a> {
     pub(crate) fn connect(node: &'a Node) -> Result<Cri<'a>, Error> {
-        let failed = Error::malformed("connect to CRI");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::io("start", "an event loop"))?;
-        let socket = node.world().path("/run/containerd/containerd.sock");
-        let channel = runtime
-            .block_on(async {
-                Endpoint::from_shared(format!("unix://{}", socket.display()))?.connect().await
-            })
-            .map_err(|error| failed(format!("{}: {error:?}", socket.display())))?;
-        Ok(Cri { node, runtime, channel })
+        let connection = Connection::open(&grpc::socket(node.world()), None)?;
+        Ok(Cri { node, connection })
     }
 
     /// The runtime's name and version, as `containerd 1.6.20`.
@@ -361,29 +346,9 @@ impl<'a> Cri<'a> {
         Q: Message + Default + 'static,
         A: Message + Default + 'static,
     {
-        let path = PathAndQuery::try_from(format!("/runtime.v1.{service}/{method}"))
-            .map_err(|error| Error::malformed(method)(error.to_string()))?;
-        let call = async {
-            let mut grpc = tonic::client::Grpc::new(self.channel.clone());
-            grpc.ready().await.map_err(|error| tonic::Status::unavailable(format!("{error:?}")))?;
-            grpc.unary(
-                tonic::Request::new(request),
-                path,
-                tonic_prost::ProstCodec::<Q, A>::default(),
-            )
-            .await
-        };
-        let late = || {
-            Err(tonic::Status::deadline_exceeded(format!("no answer within {} s", LIMIT.as_secs())))
-        };
-        self.runtime
-            .block_on(async { tokio::time::timeout(LIMIT, call).await.unwrap_or_else(|_| late()) })
-            .map(tonic::Response::into_inner)
-            .map_err(|status| Error::Cri {
-                method,
-                code: status.code() as i32,
-                message: status.message().to_owned(),
-            })
+        self.connection.call(&format!("runtime.v1.{service}"), method, request).map_err(|status| {
+            Error::Cri { method, code: status.code() as i32, message: status.message().to_owned() }
+        })
     }
 }
 

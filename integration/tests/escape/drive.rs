@@ -2,17 +2,17 @@
 //! in its first process and stays, so that an exec can attempt it again.
 
 use coaming_integration::cri::{ContainerSpec, Pod, Sandbox};
-use coaming_integration::{Error, Exec, Output, Run, default_spec, images};
+use coaming_integration::{Door, Error, Exec, Output, Run, default_spec, images, wait_for};
 use serde_json::Value;
 
 use crate::case::{Ask, Case, Group, Places, See, Told};
-use crate::ground::{FOLDER, Ground, wait_for};
+use crate::ground::{FOLDER, Ground};
 
 /// Under which runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Stock,
-    Coaming,
+    Coaming(Door),
 }
 
 /// What differs from the table, a line each.
@@ -25,7 +25,8 @@ pub(crate) fn group(ground: &Ground, group: &Group) -> Result<Vec<String>, Error
     let cases: Vec<&Case> = group.cases.iter().filter(|case| (case.runtimes)(runtime)).collect();
     let root = ground.rootfs(group.name)?;
     let mut surprises = Vec::new();
-    for side in [Side::Stock, Side::Coaming] {
+    let doors = ground.doors.iter().map(|door| Side::Coaming(*door));
+    for side in std::iter::once(Side::Stock).chain(doors) {
         let container = match start(ground, group, &root, side, &command(ground, &cases)) {
             Ok(container) => container,
             Err(why) => {
@@ -36,12 +37,12 @@ pub(crate) fn group(ground: &Ground, group: &Group) -> Result<Vec<String>, Error
         for (case, place, told) in attempt(ground, &container, &cases)? {
             let as_said = match side {
                 Side::Stock => told.is_stock(case.stock),
-                Side::Coaming => told.is_ours(case.ours),
+                Side::Coaming(_) => told.is_ours(case.ours),
             };
             if !as_said {
                 let expected = match side {
                     Side::Stock => format!("{:?}", case.stock),
-                    Side::Coaming => format!("{:?}", case.ours),
+                    Side::Coaming(_) => format!("{:?}", case.ours),
                 };
                 surprises.push(format!(
                     "{} ({}) under {side:?}, {place:?}: {:?} should be {expected}: {}",
@@ -105,14 +106,14 @@ pub(crate) fn start(
 ) -> Result<Container, Error> {
     let node = &ground.node;
     let world = node.world();
-    let id = format!("{}-{side:?}", group.name).to_lowercase();
+    let side_name = match side {
+        Side::Stock => "stock",
+        Side::Coaming(door) => door.handler(),
+    };
+    let id = format!("{}-{side_name}", group.name);
     for file in ["log", "hook", "hook-stdout"] {
         world.run(["rm", "-f", &format!("{FOLDER}/{file}")])?;
     }
-    let binary = match side {
-        Side::Stock => node.config().runtime.path(),
-        Side::Coaming => node.config().runtime.wrapper_path(),
-    };
     let log = format!("file://{FOLDER}/log");
     match group.ask {
         Ask::Spec(edit) => {
@@ -121,30 +122,27 @@ pub(crate) fn start(
             spec["root"]["path"] = root.into();
             let file = format!("{FOLDER}/{id}.json");
             world.write(&file, spec.to_string(), 0o644)?;
-            let binary = binary.display().to_string();
-            let words = [
-                "run",
-                "--detach",
-                "--runtime=io.containerd.runc.v2",
-                "--runc-binary",
-                &binary,
-                "--log-uri",
-                &log,
-                "--config",
-                &file,
-                &id,
-            ];
+            let mut words = vec!["run".to_owned(), "--detach".to_owned()];
+            words.extend(match side {
+                Side::Stock => Door::none(node.config().runtime),
+                Side::Coaming(door) => door.ctr_flags(node.config().runtime),
+            });
+            words.extend(["--log-uri", &log, "--config", &file, &id].map(str::to_owned));
             started(node.ctr().raw(words)?, &id, node)?;
         }
         Ask::Ctr(flags) => {
-            let run = Run::new(images::PROBE, &id).args(command).runtime(binary);
+            let run = Run::new(images::PROBE, &id).args(command);
+            let run = match side {
+                Side::Stock => run,
+                Side::Coaming(door) => run.through(door),
+            };
             let run = flags.iter().fold(run, |run, flag| run.flag(*flag));
             started(node.ctr().start(&run.flag("--log-uri").flag(log))?, &id, node)?;
         }
         Ask::Cri(edit) => {
             let handler = match side {
                 Side::Stock => "runc",
-                Side::Coaming => "coaming",
+                Side::Coaming(door) => door.handler(),
             };
             let mut pod = Pod::new(&id, handler);
             let mut spec = ContainerSpec::new("main", images::PROBE, command);

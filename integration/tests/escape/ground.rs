@@ -1,10 +1,10 @@
 //! A node of one pair, with coaming installed and what attempts are aimed at.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use coaming_integration::{
-    Bundle, Containerd, Error, Node, NodeConfig, Runtime, binaries, default_spec,
+    Bundle, Containerd, Door, Error, Node, NodeConfig, Runtime, binaries, configuration,
+    default_spec, wait_for,
 };
 
 /// The folder of the node that belongs to this suite.
@@ -12,6 +12,8 @@ pub(crate) const FOLDER: &str = "/run/escape";
 
 pub(crate) struct Ground {
     pub(crate) node: Node,
+    /// The ways to coaming that are tried.
+    pub(crate) doors: Vec<Door>,
     /// Words of attempts that are known only now.
     words: Vec<(String, String)>,
 }
@@ -19,7 +21,11 @@ pub(crate) struct Ground {
 impl Ground {
     /// # Errors
     /// When the node does not start or coaming does not build.
-    pub(crate) fn prepare(containerd: Containerd, runtime: Runtime) -> Result<Ground, Error> {
+    pub(crate) fn prepare(
+        containerd: Containerd,
+        runtime: Runtime,
+        doors: Vec<Door>,
+    ) -> Result<Ground, Error> {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
         let world = node.world();
         world.install_coaming()?;
@@ -51,7 +57,7 @@ impl Ground {
             words.push((format!("{{{kind}}}"), inode));
         }
         words.push(("{kubelet}".to_owned(), peer_group(&node, "/var/lib/kubelet")?));
-        Ok(Ground { node, words })
+        Ok(Ground { node, doors, words })
     }
 
     /// An attempt as the probe is to be given it.
@@ -70,12 +76,7 @@ impl Ground {
     pub(crate) fn enforce(&self, floor: &str, policy: &str) -> Result<(), Error> {
         let world = self.node.world();
         let runtime = self.node.config().runtime;
-        let configuration = format!(
-            "apiVersion: coaming.dev/v1alpha1\nkind: NodeConfiguration\nfloor: {floor}\nruntimes:\n  {}: {{path: {}}}\n",
-            runtime.wrapper_name(),
-            runtime.path().display()
-        );
-        world.write("/etc/coaming/config.yaml", configuration, 0o644)?;
+        world.write("/etc/coaming/config.toml", configuration(runtime, floor), 0o644)?;
         let spec = if policy.is_empty() {
             " {}\n".to_owned()
         } else {
@@ -122,26 +123,6 @@ fn peer_group(node: &Node, point: &str) -> Result<String, Error> {
         .find_map(|line| line.split(' ').find_map(|tag| tag.strip_prefix("shared:")))
         .map(str::to_owned)
         .ok_or_else(|| Error::Unavailable(format!("{point} is not shared in:\n{table}")))
-}
-
-/// Waits until something is there. It gives up in the end: a test must not hang.
-///
-/// # Errors
-/// As `look`, or that there was nothing.
-pub(crate) fn wait_for<T>(
-    what: &str,
-    mut look: impl FnMut() -> Result<Option<T>, Error>,
-) -> Result<T, Error> {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        if Instant::now() > end {
-            return Err(Error::Unavailable(format!("waited in vain for {what}")));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The first line of a file, once it is whole.

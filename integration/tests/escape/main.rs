@@ -16,7 +16,7 @@ mod table;
 
 use std::collections::BTreeSet;
 
-use coaming_integration::{Containerd, Error, PAIRS, Runtime, can_run};
+use coaming_integration::{Containerd, Door, Error, PAIRS, Runtime, can_run};
 
 use case::{Ours, Stock};
 use ground::Ground;
@@ -58,7 +58,7 @@ fn escape(pair: usize) -> Result<(), Error> {
         return Ok(());
     }
     let (containerd, runtime): (Containerd, Runtime) = PAIRS[pair];
-    let ground = Ground::prepare(containerd, runtime)?;
+    let ground = Ground::prepare(containerd, runtime, Door::of_pair(pair))?;
     let mut surprises = Vec::new();
     for group in table::groups() {
         surprises.extend(drive::group(&ground, group)?);

@@ -79,15 +79,19 @@ pub(crate) fn hold(ground: &Ground, refusal: &Refusal) -> Result<Vec<String>, Er
         Ok(container) => container.remove(ground)?,
         Err(error) => surprises.push(format!("{control}: stock does not start it: {error}")),
     }
-    match start(ground, &group, &root, Side::Coaming, &command) {
-        Ok(container) => {
-            container.remove(ground)?;
-            surprises.push(format!("{control}: {policy:?} is not refused"));
-        }
-        Err(error) => {
-            let text = error.to_string();
-            let silent = says.iter().filter(|word| !text.contains(**word));
-            surprises.extend(silent.map(|word| format!("{control}: no {word:?} in: {text}")));
+    for door in &ground.doors {
+        match start(ground, &group, &root, Side::Coaming(*door), &command) {
+            Ok(container) => {
+                container.remove(ground)?;
+                surprises.push(format!("{control}: {policy:?} is not refused through {door:?}"));
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let silent = says.iter().filter(|word| !text.contains(**word));
+                surprises.extend(
+                    silent.map(|word| format!("{control}, {door:?}: no {word:?} in: {text}")),
+                );
+            }
         }
     }
     ground.drop_rootfs("refused")?;
@@ -110,7 +114,8 @@ pub(crate) fn best_effort_is_recorded(ground: &Ground) -> Result<Vec<String>, Er
     };
     let root = ground.rootfs(group.name)?;
     let command = ["/bin/probe", "pause"].map(str::to_owned);
-    let surprises = match start(ground, &group, &root, Side::Coaming, &command) {
+    let door = Side::Coaming(coaming_integration::Door::Wrapper);
+    let surprises = match start(ground, &group, &root, door, &command) {
         Err(error) => vec![format!("with bestEffort it does not start: {error}")],
         Ok(container) => {
             let show = "cat /run/coaming/containers/*/record.json";

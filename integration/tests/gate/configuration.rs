@@ -5,7 +5,7 @@ use coaming_integration::{Error, Node, Output, PAIRS, Run, can_run, images};
 
 use crate::setup::{Bench, install, outcome, parsed, plain_pair, policy, refusal, says};
 
-const CONFIG: &str = "/etc/coaming/config.yaml";
+const CONFIG: &str = "/etc/coaming/config.toml";
 const FOLDER: &str = "/etc/coaming/policy.d";
 
 /// Runs the probe once through coaming, without containerd.
@@ -40,7 +40,7 @@ fn without_a_configuration_the_defaults_hold() -> Result<(), Error> {
     let [(_, runc), (_, crun), ..] = PAIRS;
     for (runtime, program) in [(runc, "runc"), (crun, "crun")] {
         let bench = Bench::new(runtime, "node")?;
-        bench.shell("rm /etc/coaming/config.yaml")?.ok("rm")?;
+        bench.shell("rm /etc/coaming/config.toml")?.ok("rm")?;
         let found = bench.shell(&format!(
             "for d in /usr/bin /usr/sbin /usr/local/bin /usr/local/sbin; do test -x $d/{program} && echo yes; done; true"
         ))?;
@@ -157,17 +157,13 @@ fn a_broken_configuration_starts_nothing_and_lets_what_runs_be_ended() -> Result
         let bench = Bench::new(runtime, "baseline")?;
         let bundle = bench.bundle("runs", &["sleep", "1000"], |_| {})?;
         bench.gated.start(&bundle)?.ok("run")?;
-        bench.world.write(
-            CONFIG,
-            "apiVersion: coaming.dev/v1alpha1\nkind: NodeConfiguration\nflor: node\n",
-            0o644,
-        )?;
+        bench.world.write(CONFIG, "# broken\nflor = \"node\"\n", 0o644)?;
         let refused = once(&bench, "new", &["ids"])?;
         assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{refused:?}");
-        says(&refused.stderr, &["config.yaml:3", "flor", "floor"]);
+        says(&refused.stderr, &["config.toml:2", "flor", "floor"]);
         let exec = bench.gated.exec(&bundle, &[], &["true"])?;
         assert_eq!(exec.code, 1, "{exec:?}");
-        says(&exec.stderr, &["config.yaml:3"]);
+        says(&exec.stderr, &["config.toml:2"]);
         let state = bench.gated.call(&bench.world, ["state", "runs"])?.ok("state")?;
         assert_eq!(
             parsed(&coaming_integration::Output {

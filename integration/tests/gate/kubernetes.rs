@@ -1,10 +1,10 @@
 //! What pods ask for through CRI, and what the kubelet is told.
 
 use coaming_integration::cri::{ContainerSpec, Pod, Profile};
-use coaming_integration::{Error, Node, NodeConfig, PAIRS, can_run, images};
+use coaming_integration::{Door, Error, Node, NodeConfig, PAIRS, can_run, images, wait_for};
 use serde_json::json;
 
-use crate::setup::{install, no_capability_but, outcome, parsed, policy, refusal, says};
+use crate::setup::{forget, install, no_capability_but, outcome, parsed, policy, refusal, says};
 
 const BASELINE: [&str; 13] = [
     "CAP_AUDIT_WRITE",
@@ -40,23 +40,27 @@ fn a_pod_that_asks_for_everything_gets_the_floor_or_is_refused_with_the_reason()
     if !can_run()? {
         return Ok(());
     }
-    for (containerd, runtime) in PAIRS {
-        eprintln!("{containerd} with {runtime}");
+    for (number, (containerd, runtime)) in PAIRS.into_iter().enumerate() {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
         install(node.world(), runtime, "baseline")?;
-        gets_the_floor(&node)?;
-        is_refused_where_policy_says_so(&node)?;
-        host_namespaces_are_refused(&node)?;
+        for door in Door::of_pair(number) {
+            eprintln!("{containerd} with {runtime} through {door:?}");
+            gets_the_floor(&node, door)?;
+            is_refused_where_policy_says_so(&node, door)?;
+            forget(node.world(), "by-default")?;
+            forget(node.world(), "by-name")?;
+            host_namespaces_are_refused(&node, door)?;
+        }
     }
     Ok(())
 }
 
-fn gets_the_floor(node: &Node) -> Result<(), Error> {
+fn gets_the_floor(node: &Node, door: Door) -> Result<(), Error> {
     let cri = node.cri()?;
     let attempts = ["mount", "io-uring", "keyctl", "proc-sys", "dev-kmsg", "chroot"];
     let stock = cri.run_pod(&in_namespace("stock", "open", "runc"))?;
     let wide = cri.launch(&stock, &everything("main"))?;
-    let gated = cri.run_pod(&in_namespace("gated", "open", "coaming"))?;
+    let gated = cri.run_pod(&in_namespace("gated", "open", door.handler()))?;
     let held = cri.launch(&gated, &everything("main"))?;
     for attempt in attempts {
         let probe = ["probe", attempt];
@@ -69,13 +73,15 @@ fn gets_the_floor(node: &Node) -> Result<(), Error> {
     no_capability_but(&status, &BASELINE);
     assert_eq!(status["seccomp"], 2, "{status}");
     // The first process too, as the kernel has it.
-    let init = cri.exec_sync(&held, ["grep", "-E", "^(CapBnd|Seccomp):", "/proc/1/status"])?;
-    assert_eq!(init.stdout, "CapBnd:\t00000000a80405fb\nSeccomp:\t2\n");
+    wait_for("the first process to be held", || {
+        let init = cri.exec_sync(&held, ["grep", "-E", "^(CapBnd|Seccomp):", "/proc/1/status"])?;
+        Ok((init.stdout == "CapBnd:\t00000000a80405fb\nSeccomp:\t2\n").then_some(()))
+    })?;
     cri.remove_pod(&stock)?;
     cri.remove_pod(&gated)
 }
 
-fn is_refused_where_policy_says_so(node: &Node) -> Result<(), Error> {
+fn is_refused_where_policy_says_so(node: &Node, door: Door) -> Result<(), Error> {
     let world = node.world();
     policy(
         world,
@@ -88,7 +94,7 @@ fn is_refused_where_policy_says_so(node: &Node) -> Result<(), Error> {
         "match: {namespaces: [one]}\nactions: {privileged: refuse}\nprivileged: false\nseccomp: {default: runtime-default}",
     )?;
     let cri = node.cri()?;
-    let all = cri.run_pod(&in_namespace("all", "all", "coaming"))?;
+    let all = cri.run_pod(&in_namespace("all", "all", door.handler()))?;
     let text = refusal(cri.launch(&all, &everything("main")));
     says(
         &text,
@@ -99,7 +105,7 @@ fn is_refused_where_policy_says_so(node: &Node) -> Result<(), Error> {
             "linux.resources.devices",
         ],
     );
-    let one = cri.run_pod(&in_namespace("one", "one", "coaming"))?;
+    let one = cri.run_pod(&in_namespace("one", "one", door.handler()))?;
     let text = refusal(cri.launch(&one, &everything("main")));
     says(
         &text,
@@ -116,24 +122,24 @@ fn is_refused_where_policy_says_so(node: &Node) -> Result<(), Error> {
     cri.remove_pod(&one)
 }
 
-fn host_namespaces_are_refused(node: &Node) -> Result<(), Error> {
+fn host_namespaces_are_refused(node: &Node, door: Door) -> Result<(), Error> {
     let cri = node.cri()?;
-    let network = Pod { host_network: true, ..Pod::new("net", "coaming") };
+    let network = Pod { host_network: true, ..Pod::new("net", door.handler()) };
     let text = refusal(cri.run_pod(&network));
     says(
         &text,
         &["policy baseline (built-in:", "spec.hostNamespaces) refuses linux.namespaces", "network"],
     );
-    let pid = Pod { host_pid: true, ..Pod::new("pid", "coaming") };
+    let pid = Pod { host_pid: true, ..Pod::new("pid", door.handler()) };
     says(refusal(cri.run_pod(&pid)), &["spec.hostNamespaces", "pid"]);
-    let ipc = Pod { host_ipc: true, ..Pod::new("ipc", "coaming") };
+    let ipc = Pod { host_ipc: true, ..Pod::new("ipc", door.handler()) };
     says(refusal(cri.run_pod(&ipc)), &["spec.hostNamespaces", "ipc"]);
     let secret = coaming_integration::cri::MountSpec {
         host_path: "/etc".to_owned(),
         container_path: "/host-etc".to_owned(),
         ..Default::default()
     };
-    let pod = cri.run_pod(&Pod::new("mounts", "coaming"))?;
+    let pod = cri.run_pod(&Pod::new("mounts", door.handler()))?;
     let spec = ContainerSpec {
         mounts: vec![secret],
         ..ContainerSpec::new("reader", images::PROBE, ["true"])

@@ -1,7 +1,7 @@
 //! What coaming keeps of containers under /run/coaming, and that it goes with them.
 
 use coaming_integration::cri::{ContainerSpec, Pod};
-use coaming_integration::{Error, Node, NodeConfig, PAIRS, Run, can_run, images};
+use coaming_integration::{Door, Error, Node, NodeConfig, PAIRS, Run, can_run, images};
 use serde_json::json;
 
 use crate::setup::{Bench, in_cgroups, install, policy, records, refusal, runtimes, says};
@@ -116,31 +116,36 @@ fn nothing_is_left_when_containerd_has_cleaned_up() -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
     }
-    for (containerd, runtime) in PAIRS {
-        eprintln!("{containerd} with {runtime}");
+    for (number, (containerd, runtime)) in PAIRS.into_iter().enumerate() {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
         install(node.world(), runtime, "baseline")?;
         policy(node.world(), "landlock", LANDLOCK)?;
-        let (cri, ctr) = (node.cri()?, node.ctr());
-        let run = |id: &str, args: &[&str]| {
-            let run = Run::new(images::PROBE, id).args(args.iter().copied());
-            ctr.run(&run.runtime(runtime.wrapper_path()))
-        };
-        assert_eq!(run("ends", &["sh", "-c", "exit 4"])?.code, 4);
-        assert_ne!(run("absent", &["/bin/absent"])?.code, 0);
-
-        let pod = cri.run_pod(&Pod::new("pod", "coaming"))?;
-        let id = cri.launch(&pod, &ContainerSpec::new("main", images::PROBE, ["sleep", "1000"]))?;
-        let _ = cri.launch(&pod, &ContainerSpec::new("absent", images::PROBE, ["/bin/absent"]));
-        policy(node.world(), "refuses", "user: {runAsNonRoot: true}")?;
-        refusal(cri.launch(&pod, &ContainerSpec::new("refused", images::PROBE, ["true"])));
-        crate::setup::forget(node.world(), "refuses")?;
-        // The wrapper's process, killed in the container's own namespace of processes: the shim cleans up.
-        let pid = cri.status(&id)?.info["pid"].to_string();
-        node.world().run(["kill", "-KILL", &pid])?.ok("kill")?;
-        assert_eq!(cri.wait(&id)?, 137);
-        cri.remove_pod(&pod)?;
-        assert_eq!(records(node.world())?, "", "{containerd} {runtime}");
+        for door in Door::of_pair(number) {
+            eprintln!("{containerd} with {runtime} through {door:?}");
+            containerd_cleans_up(&node, door)?;
+            assert_eq!(records(node.world())?, "", "{containerd} {runtime} {door:?}");
+        }
     }
     Ok(())
+}
+
+fn containerd_cleans_up(node: &Node, door: Door) -> Result<(), Error> {
+    let (cri, ctr) = (node.cri()?, node.ctr());
+    let run = |id: &str, args: &[&str]| {
+        ctr.run(&Run::new(images::PROBE, id).args(args.iter().copied()).through(door))
+    };
+    assert_eq!(run("ends", &["sh", "-c", "exit 4"])?.code, 4);
+    assert_ne!(run("absent", &["/bin/absent"])?.code, 0);
+
+    let pod = cri.run_pod(&Pod::new("pod", door.handler()))?;
+    let id = cri.launch(&pod, &ContainerSpec::new("main", images::PROBE, ["sleep", "1000"]))?;
+    let _ = cri.launch(&pod, &ContainerSpec::new("absent", images::PROBE, ["/bin/absent"]));
+    policy(node.world(), "refuses", "user: {runAsNonRoot: true}")?;
+    refusal(cri.launch(&pod, &ContainerSpec::new("refused", images::PROBE, ["true"])));
+    crate::setup::forget(node.world(), "refuses")?;
+    // The wrapper's process, killed in the container's own namespace of processes: the shim cleans up.
+    let pid = cri.status(&id)?.info["pid"].to_string();
+    node.world().run(["kill", "-KILL", &pid])?.ok("kill")?;
+    assert_eq!(cri.wait(&id)?, 137);
+    cri.remove_pod(&pod)
 }

@@ -1,7 +1,7 @@
 //! The floor `node`: a node's own agents do their work, and are still denied what nobody needs.
 
-use coaming_integration::cri::{ContainerSpec, MountSpec, Pod, Profile, Propagation};
-use coaming_integration::{Error, Node, NodeConfig, PAIRS, can_run, images};
+use coaming_integration::cri::{ContainerSpec, MountSpec, Pod, Profile, Propagation, Sandbox};
+use coaming_integration::{Door, Error, Node, NodeConfig, PAIRS, can_run, images};
 
 use crate::setup::{install, outcome, parsed, records, says};
 
@@ -25,33 +25,40 @@ fn a_privileged_agent_works_and_is_denied_what_no_container_needs() -> Result<()
     if !can_run()? {
         return Ok(());
     }
-    for (containerd, runtime) in PAIRS {
-        eprintln!("{containerd} with {runtime}");
+    for (number, (containerd, runtime)) in PAIRS.into_iter().enumerate() {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
         install(node.world(), runtime, "node")?;
         node.world().write("/var/lib/kubelet/pods/x/file", "", 0o644)?;
-        let cri = node.cri()?;
-        let wide = agent(&node, "runc")?;
+        let (_, wide) = agent(&node, "runc")?;
         clean(&node)?;
-        let held = agent(&node, "coaming")?;
-        for call in ["init-module", "finit-module", "kexec-load", "kexec-file-load"] {
-            denied_by_the_filter(&node, &wide, &held, call)?;
+        for door in Door::of_pair(number) {
+            eprintln!("{containerd} with {runtime} through {door:?}");
+            is_held(&node, &wide, door)?;
         }
-        denied_by_the_filter(&node, &wide, &held, "af-alg")?;
-        // Not the floor's affair.
-        for still in ["mount", "io-uring", "af-packet", "unshare-mount", "bpf", "dev-kmsg"] {
-            let output = cri.exec_sync(&held, ["probe", still])?;
-            assert_eq!(outcome(&output), "allowed", "{still}: {output:?}");
-        }
-        clean(&node)?;
-        cri.remove(&held)?;
-        // The sandbox is a container of its own.
-        assert_eq!(
-            records(node.world())?.lines().filter(|line| line.ends_with("record.json")).count(),
-            1
-        );
     }
     Ok(())
+}
+
+fn is_held(node: &Node, wide: &str, door: Door) -> Result<(), Error> {
+    let cri = node.cri()?;
+    let (pod, held) = agent(node, door.handler())?;
+    for call in ["init-module", "finit-module", "kexec-load", "kexec-file-load"] {
+        denied_by_the_filter(node, wide, &held, call)?;
+    }
+    denied_by_the_filter(node, wide, &held, "af-alg")?;
+    // Not the floor's affair.
+    for still in ["mount", "io-uring", "af-packet", "unshare-mount", "bpf", "dev-kmsg"] {
+        let output = cri.exec_sync(&held, ["probe", still])?;
+        assert_eq!(outcome(&output), "allowed", "{still}: {output:?}");
+    }
+    clean(node)?;
+    cri.remove(&held)?;
+    // The sandbox is a container of its own.
+    assert_eq!(
+        records(node.world())?.lines().filter(|line| line.ends_with("record.json")).count(),
+        1
+    );
+    cri.remove_pod(&pod)
 }
 
 /// This kernel has neither modules nor kexec nor AF_ALG, and answers for itself where no filter answers before it.
@@ -66,7 +73,7 @@ fn denied_by_the_filter(node: &Node, wide: &str, held: &str, attempt: &str) -> R
 
 /// Runs the agent's work in a privileged container of a host pod, looks at its effects from the node's side, and
 /// leaves the container running.
-fn agent(node: &Node, handler: &str) -> Result<String, Error> {
+fn agent(node: &Node, handler: &str) -> Result<(Sandbox, String), Error> {
     let cri = node.cri()?;
     let pod = cri.run_pod(&Pod {
         privileged: true,
@@ -100,7 +107,7 @@ fn agent(node: &Node, handler: &str) -> Result<String, Error> {
         "cat /var/lib/kubelet/pods/x/volume/file; ip route; iptables -S AGENT; cat /proc/sys/net/ipv4/ip_forward",
     ])?;
     says(&seen.stdout, &["data\n", "10.78.0.0/24 dev agent0", "-A AGENT -j ACCEPT", "\n1\n"]);
-    Ok(id)
+    Ok((pod, id))
 }
 
 /// Undoes the agent's work.

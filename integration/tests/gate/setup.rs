@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 
 use coaming_integration::{
-    BareRuntime, Bundle, Error, NodeConfig, Output, PAIRS, Runtime, World, default_spec,
+    BareRuntime, Bundle, Error, NodeConfig, Output, PAIRS, Runtime, World, configuration,
+    default_spec,
 };
 use serde_json::{Value, json};
 
@@ -15,16 +16,7 @@ pub(crate) fn runtimes() -> [Runtime; 6] {
 /// Installs coaming before this runtime, with a built-in floor and no policy.
 pub(crate) fn install(world: &World, runtime: Runtime, floor: &str) -> Result<(), Error> {
     world.install_coaming()?;
-    let (name, path) = (runtime.wrapper_name(), runtime.path());
-    world.write(
-        "/etc/coaming/config.yaml",
-        format!(
-            "apiVersion: coaming.dev/v1alpha1\nkind: NodeConfiguration\nfloor: {floor}\nruntimes:\n  \
-             {name}: {{path: {}}}\n",
-            path.display()
-        ),
-        0o644,
-    )
+    world.write("/etc/coaming/config.toml", configuration(runtime, floor), 0o644)
 }
 
 /// Writes a policy, its spec given as the lines below `spec:`, which is line 4 of the file.

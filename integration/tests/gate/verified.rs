@@ -24,6 +24,10 @@ landlock: {read: [/], write: [/tmp, /dev], execute: [/bin], connect: [443]}
 seccomp: {floor: runtime-default, denySyscalls: [keyctl]}
 ";
 
+/// What of the masked and read-only paths of both floors every kernel has.
+const LOOKED_FOR: [&str; 6] =
+    ["/proc/keys", "/proc/timer_list", "/sys/firmware", "/proc/sys", "/proc/bus", "/sys/kernel"];
+
 /// Asks for more than the full policy allows, in each control that the kernel tells of.
 fn wide(spec: &mut Value) {
     let caps = ["CAP_CHOWN", "CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_NET_RAW"];
@@ -74,12 +78,6 @@ fn every_control_finds_its_rule_kept_by_the_process() -> Result<(), Error> {
             if spec["linux"]["cgroupsPath"].as_str().unwrap_or_default().contains("gated") {
                 // The baseline refuses the host's.
                 spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "ipc"}));
-            } else {
-                // A mask that is not there cannot be told from a path that is not there; another mount in its place can.
-                for at in ["/sys/firmware", "/sys/kernel"] {
-                    let mount = json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["rw"]});
-                    spec["mounts"].as_array_mut().unwrap().push(mount);
-                }
             }
         };
         let [stock, gated] = bench.sleepers("full", wide)?;
@@ -146,6 +144,12 @@ fn seen(bench: &Bench, bundle: &Bundle<'_>) -> Result<Seen, Error> {
     seen.read_status(&world.read(process.join("status"))?);
     seen.read_mountinfo(&world.read(process.join("mountinfo"))?);
     seen.read_limits(&world.read(process.join("limits"))?);
+    for path in LOOKED_FOR {
+        let inside = process.join("root").join(path.trim_start_matches('/'));
+        if world.path(inside).symlink_metadata().is_ok() {
+            seen.present.insert(path.to_owned());
+        }
+    }
     let link = |process: &Path, kind: &str| {
         std::fs::read_link(world.path(process.join("ns").join(kind))).unwrap()
     };

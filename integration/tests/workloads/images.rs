@@ -1,7 +1,9 @@
 //! What ordinary images do, through CRI and through ctr, under every containerd and runtime.
 
 use coaming_integration::cri::{ContainerSpec, Pod};
-use coaming_integration::{Error, Exec, Node, NodeConfig, PAIRS, Run, can_run, images, shared};
+use coaming_integration::{
+    Door, Error, Exec, Node, NodeConfig, PAIRS, Run, can_run, images, shared,
+};
 
 use crate::setup::{install, parsed, policy, says};
 
@@ -31,20 +33,22 @@ fn ordinary_images_run() -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
     }
-    for pair in PAIRS {
-        eprintln!("{} with {}", pair.0, pair.1);
+    for (number, pair) in PAIRS.into_iter().enumerate() {
         let node = node(pair)?;
-        containers_that_end(node)?;
-        a_server_on_a_low_port(node)?;
-        interactive_containers(node)?;
-        through_ctr(node)?;
+        for door in Door::of_pair(number) {
+            eprintln!("{} with {} through {door:?}", pair.0, pair.1);
+            containers_that_end(node, door)?;
+            a_server_on_a_low_port(node, door)?;
+            interactive_containers(node, door)?;
+            through_ctr(node, door)?;
+        }
     }
     Ok(())
 }
 
-fn containers_that_end(node: &Node) -> Result<(), Error> {
+fn containers_that_end(node: &Node, door: Door) -> Result<(), Error> {
     let cri = node.cri()?;
-    let pod = cri.run_pod(&Pod::new("ends", "coaming"))?;
+    let pod = cri.run_pod(&Pod::new("ends", door.handler()))?;
     let run = |spec: ContainerSpec| cri.run(&pod, &spec);
     let shell =
         |name: &str, script: &str| ContainerSpec::new(name, images::PROBE, ["sh", "-c", script]);
@@ -98,9 +102,9 @@ fn containers_that_end(node: &Node) -> Result<(), Error> {
 }
 
 /// Connected to from the node, which is the other end of the pod's network.
-fn a_server_on_a_low_port(node: &Node) -> Result<(), Error> {
+fn a_server_on_a_low_port(node: &Node, door: Door) -> Result<(), Error> {
     let cri = node.cri()?;
-    let pod = cri.run_pod(&Pod::new("server", "coaming"))?;
+    let pod = cri.run_pod(&Pod::new("server", door.handler()))?;
     let id =
         cri.launch(&pod, &ContainerSpec::new("server", images::PROBE, ["probe", "serve", "80"]))?;
     while !cri.logs(&id)?.stdout.contains("listening 80") {
@@ -120,9 +124,9 @@ fn a_server_on_a_low_port(node: &Node) -> Result<(), Error> {
     cri.remove_pod(&pod)
 }
 
-fn interactive_containers(node: &Node) -> Result<(), Error> {
+fn interactive_containers(node: &Node, door: Door) -> Result<(), Error> {
     let cri = node.cri()?;
-    let pod = cri.run_pod(&Pod::new("interactive", "coaming"))?;
+    let pod = cri.run_pod(&Pod::new("interactive", door.handler()))?;
     let echo = "while read line; do echo got $line; done";
     let spec = ContainerSpec {
         stdin: true,
@@ -162,9 +166,9 @@ fn interactive_containers(node: &Node) -> Result<(), Error> {
     cri.remove_pod(&pod)
 }
 
-fn through_ctr(node: &Node) -> Result<(), Error> {
-    let (ctr, wrapper) = (node.ctr(), node.config().runtime.wrapper_path());
-    let run = |id: &str| Run::new(images::PROBE, id).runtime(&wrapper);
+fn through_ctr(node: &Node, door: Door) -> Result<(), Error> {
+    let ctr = node.ctr();
+    let run = |id: &str| Run::new(images::PROBE, id).through(door);
     let piped = ctr.run(&run("piped").args(["head", "-n1"]).stdin("through\n"))?;
     assert_eq!((piped.code, piped.stdout.as_str()), (0, "through\n"), "{piped:?}");
     let tty =

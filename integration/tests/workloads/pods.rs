@@ -1,7 +1,7 @@
 //! Pods: namespaces that containers share, a user namespace, and many execs in one container.
 
 use coaming_integration::cri::{ContainerSpec, Pod};
-use coaming_integration::{Containerd, Error, Node, PAIRS, can_run, images};
+use coaming_integration::{Containerd, Door, Error, Node, PAIRS, can_run, images, wait_for};
 
 use crate::images::node;
 use crate::setup::parsed;
@@ -11,25 +11,25 @@ fn pods_are_what_they_are_without_coaming() -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
     }
-    for pair in PAIRS {
-        eprintln!("{} with {}", pair.0, pair.1);
+    for (number, pair) in PAIRS.into_iter().enumerate() {
         let node = node(pair)?;
-        containers_share_their_sandbox(node)?;
-        a_user_namespace(node)?;
-        many_execs_leave_nothing(node, "")?;
-        many_execs_leave_nothing(node, "confined")?;
+        for door in Door::of_pair(number) {
+            eprintln!("{} with {} through {door:?}", pair.0, pair.1);
+            containers_share_their_sandbox(node, door)?;
+            a_user_namespace(node, door)?;
+            many_execs_leave_nothing(node, door, "")?;
+            many_execs_leave_nothing(node, door, "confined")?;
+        }
     }
     Ok(())
 }
 
-fn containers_share_their_sandbox(node: &Node) -> Result<(), Error> {
+fn containers_share_their_sandbox(node: &Node, door: Door) -> Result<(), Error> {
     let cri = node.cri()?;
-    let pod = cri.run_pod(&Pod::new("shares", "coaming"))?;
+    let pod = cri.run_pod(&Pod::new("shares", door.handler()))?;
     let server =
         cri.launch(&pod, &ContainerSpec::new("server", images::PROBE, ["probe", "serve", "8080"]))?;
-    while !cri.logs(&server)?.stdout.contains("listening") {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait_for("the server", || Ok(cri.logs(&server)?.stdout.contains("listening").then_some(())))?;
     let client = "hostname; echo over loopback | nc 127.0.0.1 8080 | head -n1";
     let output =
         cri.run(&pod, &ContainerSpec::new("client", images::PROBE, ["sh", "-c", client]))?;
@@ -46,9 +46,10 @@ fn containers_share_their_sandbox(node: &Node) -> Result<(), Error> {
     cri.remove_pod(&pod)
 }
 
-/// containerd 1.6 ignores the request without a word.
-fn a_user_namespace(node: &Node) -> Result<(), Error> {
-    if node.config().containerd == Containerd::V1_6 {
+/// containerd 1.6 ignores the request without a word, and 2.0.9 to 2.1.9 refuse it to every type of shim but the stock one.
+fn a_user_namespace(node: &Node, door: Door) -> Result<(), Error> {
+    let containerd = node.config().containerd;
+    if containerd == Containerd::V1_6 || (containerd == Containerd::V2 && door == Door::ShimType) {
         return Ok(());
     }
     let cri = node.cri()?;
@@ -74,18 +75,18 @@ fn a_user_namespace(node: &Node) -> Result<(), Error> {
         return Ok(());
     }
     assert_eq!(stock, " 0 100000 65536\n0\n0\n");
-    assert_eq!(map("coaming", "default")?, stock);
+    assert_eq!(map(door.handler(), "default")?, stock);
     // Through the launcher too, which the mapped root must be able to reach.
-    assert_eq!(map("coaming", "confined")?, stock);
+    assert_eq!(map(door.handler(), "confined")?, stock);
     Ok(())
 }
 
 /// As a liveness probe does.
-fn many_execs_leave_nothing(node: &Node, namespace: &str) -> Result<(), Error> {
+fn many_execs_leave_nothing(node: &Node, door: Door, namespace: &str) -> Result<(), Error> {
     let cri = node.cri()?;
     let pod = Pod {
         namespace: namespace.to_owned(),
-        ..Pod::new(&format!("execs-{namespace}"), "coaming")
+        ..Pod::new(&format!("execs-{namespace}"), door.handler())
     };
     let pod = cri.run_pod(&pod)?;
     let id = cri.launch(&pod, &ContainerSpec::new("main", images::PROBE, ["probe", "pause"]))?;

@@ -76,11 +76,9 @@ impl Setting {
     pub(crate) fn start(&self) -> Result<Node, Error> {
         let world = World::new()?;
         world.install_coaming()?;
-        let configuration = format!(
-            "apiVersion: coaming.dev/v1alpha1\nkind: NodeConfiguration\nruntimes:\n  coaming-runc: {{path: {}}}\n",
-            self.config.runtime.path().display()
-        );
-        world.write("/etc/coaming/config.yaml", configuration, 0o644)?;
+        let configuration =
+            format!("[runtimes.coaming-runc]\npath = {:?}\n", self.config.runtime.path());
+        world.write("/etc/coaming/config.toml", configuration, 0o644)?;
         world.write(POLICY_PATH, self.policy(), 0o644)?;
         serve(&world)?;
         Node::start_in(world, self.config.clone())
