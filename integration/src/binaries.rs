@@ -15,6 +15,8 @@ const MUSL: &str = "x86_64-unknown-linux-musl";
 pub struct Binaries {
     /// The OCI runtime wrapper; installed under one name per runtime.
     pub wrapper: PathBuf,
+    /// The containerd shim.
+    pub shim: PathBuf,
     /// The command line tool.
     pub cli: PathBuf,
     /// The launcher, static.
@@ -30,25 +32,17 @@ pub struct Binaries {
 pub fn binaries() -> Result<&'static Binaries, Error> {
     static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
     once(&BUILT, || {
-        let native = build(&["coaming-shim", "coaming-cli"], None)?;
+        // Together, as `make build` does: features of shared dependencies are those of all, and nothing is built twice.
+        let native = build(&["coaming-shim", "containerd-shim-coaming", "coaming-cli"], None)?;
         let fixed = build(&["coaming-hooks"], Some(MUSL))?;
         Ok(Binaries {
             wrapper: find(&native, "coaming-runc")?,
+            shim: find(&native, "containerd-shim-coaming-v1")?,
             cli: find(&native, "coaming")?,
             launcher: find(&fixed, "coaming-init")?,
             hook: find(&fixed, "coaming-hook")?,
         })
     })
-}
-
-/// The containerd shim, as released.
-///
-/// # Errors
-/// As [`binaries`].
-pub fn shim() -> Result<&'static Path, Error> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let build = || find(&build(&["containerd-shim-coaming"], None)?, "containerd-shim-coaming-v1");
-    once(&BUILT, build).map(PathBuf::as_path)
 }
 
 /// The static probe that attempts forbidden things from inside a container.

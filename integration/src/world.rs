@@ -155,7 +155,7 @@ impl World {
         ] {
             self.install(from, folder.join(name), 0o755)?;
         }
-        self.install(binaries::shim()?, crate::SHIM, 0o755)
+        self.install(&built.shim, crate::SHIM, 0o755)
     }
 
     /// A command that runs in the world with an empty environment but for `PATH`, and is killed after two minutes.

@@ -226,10 +226,9 @@ fn remove(tasks: &Tasks<'_>, name: &str) -> Result<(), Error> {
         Err(Error::Containerd { code, .. }) if code == "NotFound" => Ok(()),
         result => result,
     };
-    if tasks.list()?.iter().any(|id| id == name) {
-        unless_gone(tasks.kill(name, "", 9, true))?;
-        unless_gone(tasks.delete(name, "").map(drop))?;
-    }
+    // Not only what is listed: containerd lists no task whose shim does not know it, and still has it.
+    unless_gone(tasks.kill(name, "", 9, true))?;
+    unless_gone(tasks.delete(name, "").map(drop))?;
     unless_gone(tasks.delete_container(name))
 }
 

@@ -293,8 +293,19 @@ impl Task for Service {
 
     async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> ttrpc::Result<Empty> {
         // containerd asks after each container that it deletes; the pod's others may still be there.
-        if self.pod.is_empty() {
-            self.shutdown.request();
+        match self.pod.only_coming() {
+            None => {}
+            Some(none) if none.is_empty() => self.shutdown.request(),
+            // A containerd that was started anew does not know of a create that its predecessor asked for.
+            Some(coming) => {
+                let (pod, shutdown) = (Arc::clone(&self.pod), self.shutdown.clone());
+                tokio::spawn(async move {
+                    pod.turn_away(&coming).await;
+                    if pod.is_empty() {
+                        shutdown.request();
+                    }
+                });
+            }
         }
         Ok(Empty::new())
     }

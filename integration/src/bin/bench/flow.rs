@@ -57,7 +57,7 @@ pub(crate) fn output(node: &Node) -> Result<Table, Error> {
     for door in DOORS {
         let id = format!("output-{}", name(door));
         let bench = Bench::new(node, door, &id)?;
-        let write = format!("head -c {OUTPUT_MIB}M /dev/zero");
+        let write = format!("head -c {} /dev/zero", OUTPUT_MIB << 20);
         bench.container_of(&id, &["sh", "-c", &write])?;
         let path = format!("/run/{id}");
         let seen = node.world().path(&path);
@@ -66,11 +66,18 @@ pub(crate) fn output(node: &Node) -> Result<Table, Error> {
         let reader = std::thread::spawn(move || {
             let mut total = 0_usize;
             let mut buffer = vec![0; 1 << 16];
+            let mut begin = String::new();
             let mut file = File::open(seen)?;
             loop {
                 match file.read(&mut buffer)? {
-                    0 => return Ok::<_, std::io::Error>(total),
-                    read => total += read,
+                    0 => return Ok::<_, std::io::Error>((total, begin)),
+                    read => {
+                        if total == 0 {
+                            let first = buffer.get(..read.min(200)).unwrap_or_default();
+                            begin = String::from_utf8_lossy(first).into_owned();
+                        }
+                        total += read;
+                    }
                 }
             }
         });
@@ -81,12 +88,16 @@ pub(crate) fn output(node: &Node) -> Result<Table, Error> {
         bench.tasks.start(&id, "")?;
         bench.tasks.wait(&id, "")?;
         bench.tasks.delete(&id, "")?;
-        let read = reader
+        let (read, begin) = reader
             .join()
             .map_err(|_| Error::Unavailable("the reader panicked".to_owned()))?
             .map_err(|error| Error::Unavailable(format!("read the output: {error}")))?;
         let seconds = start.elapsed().as_secs_f64();
         bench.tasks.delete_container(&id)?;
+        if read != OUTPUT_MIB << 20 {
+            let what = format!("read {read} bytes of {OUTPUT_MIB} MiB, which begin {begin:?}");
+            return Err(Error::Unavailable(what));
+        }
         #[allow(clippy::cast_precision_loss)] // far below 2^52
         let mebibytes = read as f64 / f64::from(1 << 20);
         table.row(name(door), [mebibytes / seconds, mebibytes]);

@@ -4,16 +4,21 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use coaming_config::Configuration;
 
-use super::container::Container;
+use super::container::{Container, PATIENCE};
 use super::exits::Exits;
 use super::process::Ended;
 use crate::error::Error;
 use crate::events::Publisher;
+use crate::log;
 use crate::reaper::Reaper;
 use crate::runtime::Caller;
+
+/// Between two looks at creates that are to end.
+const TURN: Duration = Duration::from_millis(10);
 
 /// What is the same for all containers.
 pub(crate) struct Setting {
@@ -63,6 +68,30 @@ impl Pod {
     /// Whether it has none, nor is about to.
     pub(crate) fn is_empty(&self) -> bool {
         self.containers().is_empty()
+    }
+
+    /// The ids of containers that are being created, where there are no others.
+    pub(crate) fn only_coming(&self) -> Option<Vec<String>> {
+        let containers = self.containers();
+        let coming = |(id, place): (&String, &Place)| match place {
+            Place::Reserved => Some(id.clone()),
+            Place::Taken(_) => None,
+        };
+        containers.iter().map(coming).collect()
+    }
+
+    /// Waits until each of these has come or has failed to, and removes it.
+    pub(crate) async fn turn_away(&self, ids: &[String]) {
+        let is_coming = |id: &String| matches!(self.containers().get(id), Some(Place::Reserved));
+        while ids.iter().any(is_coming) {
+            tokio::time::sleep(TURN).await;
+        }
+        for id in ids {
+            match self.delete(id, &mut Caller::shim(PATIENCE)).await {
+                Ok(_) | Err(Error::NoContainer { .. }) => {}
+                Err(error) => log::warn!(id = id, "created for nobody, and not removed: {error}"),
+            }
+        }
     }
 
     /// A container that has stopped goes.

@@ -217,6 +217,25 @@ fn what_is_unknown_is_not_found() {
 }
 
 #[test]
+fn a_create_that_a_new_containerd_knows_nothing_of_is_undone() {
+    alone("refusals::a_create_that_a_new_containerd_knows_nothing_of_is_undone", async || {
+        let world = World::new().await;
+        let bundle = world.bundle("c", "sleep 60");
+        on(&bundle, "create", "sleep 0.3\n");
+        let shutdown = ShutdownRequest { id: "c".into(), ..Default::default() };
+        let asked = async {
+            wait_for(|| calls(&bundle).contains("create")).await;
+            world.client.shutdown(long(), &shutdown).await.unwrap();
+        };
+        let (created, ()) = tokio::join!(world.create("c"), asked);
+        created.unwrap();
+        world.service.shutdown.requested().await;
+        assert!(!world.service.has_containers());
+        assert_eq!(world.story().await, ["create c", "exit c 137", "delete c 137"]);
+    });
+}
+
+#[test]
 fn what_runs_is_not_deleted() {
     alone("refusals::what_runs_is_not_deleted", async || {
         let world = World::new().await;
