@@ -62,7 +62,8 @@ fn refused(stage: &Stage<'_>, change: impl FnOnce(&mut Value)) -> Result<(), Err
 fn hook(stage: &Stage<'_>, kind: &str) -> Result<(), Error> {
     refused(stage, |spec| {
         spec["process"]["args"] = json!(["sleep", "1"]);
-        spec["hooks"] = json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", "cat >/dev/null; exit 9"]}]});
+        spec["hooks"] =
+            json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", "cat >/dev/null; exit 9"]}]});
     })
 }
 
