@@ -64,7 +64,10 @@ fn chaos(containerd: Containerd, runtime: Runtime) -> Result<(), Error> {
     while rounds.map_or(round < ROUNDS && start.elapsed() < LIMIT, |all| (round as u64) < all) {
         let seed = chance.0;
         if let Err(error) = one_round(&node, &shim, &rootfs, round, &mut chance) {
-            panic!("{containerd}, round {round}, seed {seed}: {error}");
+            let log = node.log();
+            let own = log.lines().filter(|line| line.contains(&format!("round-{round}-")));
+            let own = own.collect::<Vec<_>>().join("\n");
+            panic!("{containerd}, round {round}, seed {seed}: {error}\n{own}");
         }
         round += 1;
     }

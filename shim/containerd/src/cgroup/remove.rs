@@ -12,7 +12,7 @@ use super::{Cgroup, ROOT, v1};
 use crate::sys;
 
 /// For the processes of a cgroup to end once they are killed.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(1_000);
 /// Cgroups within the container's own, at most: one that is in a user's hands may be a maze.
 const MOST: usize = 1024;
 
@@ -21,12 +21,10 @@ const MOST: usize = 1024;
 pub(crate) fn remove(cgroups_path: &str, id: &str) -> io::Result<()> {
     let Some(below) = own(cgroups_path, id) else { return Ok(()) };
     if Cgroup::is_v2() {
-        return clear(&Path::new(ROOT).join(below));
+        return clear(&[Path::new(ROOT).join(below)]);
     }
     let hierarchies = v1::Hierarchies::of_this_process()?;
-    let folders: Vec<PathBuf> =
-        hierarchies.mount_points().map(|point| point.join(&below)).collect();
-    folders.iter().try_for_each(|folder| clear(folder))
+    clear(&hierarchies.mount_points().map(|point| point.join(&below)).collect::<Vec<_>>())
 }
 
 /// The path below the root of a hierarchy, where it is the container's alone.
@@ -36,28 +34,36 @@ fn own(cgroups_path: &str, id: &str) -> Option<PathBuf> {
     (plain && !cgroups_path.contains(':') && path.file_name()? == id).then(|| path.to_owned())
 }
 
-fn clear(folder: &Path) -> io::Result<()> {
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    let folders = within(folder)?;
+/// Again and again, until none is there at two looks: what makes them may be about to die.
+fn clear(folders: &[PathBuf]) -> io::Result<()> {
+    let there = || folders.iter().filter(|folder| folder.is_dir());
     let until = Instant::now() + PATIENCE;
-    loop {
-        let mut left = None;
-        // The innermost first.
-        for folder in folders.iter().rev() {
-            kill(folder);
-            match fs::remove_dir(folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => left = Some(error),
-                _ => {}
-            }
+    let mut absent = if there().next().is_none() { 2 } else { 0 };
+    while absent < 2 {
+        let mut left = Ok(());
+        for folder in there() {
+            left = attempt(folder).and(left);
         }
-        match left {
-            None => return Ok(()),
-            Some(error) if Instant::now() >= until => return Err(error),
-            Some(_) => std::thread::sleep(Duration::from_millis(5)),
+        absent = if there().next().is_none() { absent + 1 } else { 0 };
+        if Instant::now() >= until {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn attempt(folder: &Path) -> io::Result<()> {
+    let mut left = Ok(());
+    // The innermost first.
+    for folder in within(folder)?.iter().rev() {
+        kill(folder);
+        match fs::remove_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => left = Err(error),
+            _ => {}
         }
     }
+    left
 }
 
 /// The cgroup and those within it, each before its own.
