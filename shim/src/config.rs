@@ -8,6 +8,8 @@ use coaming_policy::document::{Directory, DocumentError, read_directory};
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
 
+/// The folder of everything that lives as long as the machine is up.
+pub const STATE: &str = "/run/coaming";
 /// The launcher on the host; it is mounted into containers.
 pub const LAUNCHER: &str = "/usr/libexec/coaming/coaming-init";
 /// The OCI hook on the host.
@@ -55,11 +57,6 @@ impl Node {
     pub fn floor(&self, facts: &Facts) -> Result<Floor, DocumentError> {
         let builtin = builtin::floor(self.configuration.floor_for(&self.name))?;
         Ok(builtin.meet(&self.policies()?.floor_for(facts)))
-    }
-
-    /// The directory of records.
-    pub fn state_directory(&self) -> &Path {
-        &self.configuration.state_directory
     }
 
     /// The directory of policies.

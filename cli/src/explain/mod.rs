@@ -9,11 +9,11 @@ mod table;
 use std::io::Write;
 use std::path::PathBuf;
 
-use coaming_config::Configuration;
 use coaming_policy::document::BuiltIn;
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
 use coaming_policy::verdict::{Change, Degraded, Reason};
+use coaming_shim::config::STATE;
 use serde::Serialize;
 
 use crate::error::CommandError;
@@ -48,8 +48,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", requires = "container")]
     root: Option<PathBuf>,
     /// Where coaming keeps its records.
-    #[arg(long, value_name = "DIR", hide = true)]
-    state: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", default_value = STATE, hide = true)]
+    state: PathBuf,
     /// The form of the answer.
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -99,12 +99,7 @@ enum Decision {
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
     let report = match (&arguments.bundle, &arguments.container) {
         (Some(path), _) => bundle::explain(path, arguments)?,
-        (None, Some(id)) => {
-            // A configuration that is wrong now has not moved the records.
-            let configured = || Configuration::load().unwrap_or_default().state_directory;
-            let state = arguments.state.clone().unwrap_or_else(configured);
-            container::explain(id, arguments.root.as_deref(), &state)?
-        }
+        (None, Some(id)) => container::explain(id, arguments.root.as_deref(), &arguments.state)?,
         // The group is required.
         (None, None) => return Ok(Outcome::Findings),
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::trust::read_root_owned;
-use crate::{CONFIG_FILE, DocumentError, STATE};
+use crate::{CONFIG_FILE, DocumentError};
 
 /// Where distributions put runtimes; taken in this order when the configuration names none.
 const RUNTIME_FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
@@ -19,10 +19,6 @@ const DEFAULT_WRAPPERS: [(&str, &str); 2] = [("coaming-runc", "runc"), ("coaming
 pub struct Configuration {
     /// The directory of policies. Default: `/etc/coaming/policy.d`.
     pub policy_directory: PathBuf,
-    /// The directory of the containers' records and launch plans, on a file system that the next boot finds empty. To be
-    /// changed while no container runs: an exec into one whose record is not found is refused. Default:
-    /// `/run/coaming`.
-    pub state_directory: PathBuf,
     /// The built-in floor that is always in force beneath the policies. Default: `baseline`.
     pub floor: BuiltIn,
     /// The runtimes, by the name under which the wrapper is called (the last part of its path).
@@ -102,7 +98,6 @@ impl Default for Configuration {
     fn default() -> Self {
         Configuration {
             policy_directory: "/etc/coaming/policy.d".into(),
-            state_directory: STATE.into(),
             floor: BuiltIn::default(),
             runtimes: BTreeMap::new(),
             shim: Shim::default(),
@@ -135,7 +130,7 @@ impl Configuration {
             .runtimes
             .values()
             .map(|runtime| runtime.path.as_path())
-            .chain([configuration.policy_directory.as_path(), &configuration.state_directory]);
+            .chain([configuration.policy_directory.as_path()]);
         for path in paths {
             if !path.is_absolute() {
                 let shown = path.display().to_string();

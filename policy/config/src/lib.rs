@@ -14,7 +14,5 @@ pub use error::DocumentError;
 
 /// The configuration file.
 pub const CONFIG_FILE: &str = "/etc/coaming/config.toml";
-/// Where records are kept unless the configuration says otherwise.
-pub const STATE: &str = "/run/coaming";
 /// Where coaming's programs are installed; wrappers are called by their name in it.
 pub const PROGRAMS: &str = "/usr/libexec/coaming";

@@ -11,7 +11,6 @@ mod update;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use coaming_config::STATE;
 use coaming_hooks::lookup::LookupError;
 use coaming_policy::document::DocumentError;
 use coaming_policy::json::JsonError;
@@ -19,7 +18,7 @@ use coaming_policy::verdict::{Reason, Refusal};
 
 use crate::argv::{Command, Global, Invocation, Plain, Verb};
 use crate::bundle::BundleError;
-use crate::config::Node;
+use crate::config::{self, Node};
 use crate::exec_process::ExecProcessError;
 use crate::family::Family;
 use crate::handoff::{HandoffError, ProcessFile};
@@ -123,8 +122,7 @@ impl Gate {
     /// The gate before the given runtime.
     pub fn new(node: Node, runtime: PathBuf) -> Gate {
         let family = Family::of(&runtime);
-        let state = node.state_directory().to_owned();
-        Gate { node, runtime, family, state }
+        Gate { node, runtime, family, state: PathBuf::from(config::STATE) }
     }
 
     /// Decides a command line.
@@ -187,7 +185,7 @@ pub fn recorded_runtime(invocation: &Invocation) -> Option<PathBuf> {
         None => vec![PathBuf::from(RUNC_ROOT), PathBuf::from(CRUN_ROOT)],
     };
     roots.iter().find_map(|root| {
-        let state = State::of(Path::new(STATE), root, id.as_str());
+        let state = State::of(Path::new(config::STATE), root, id.as_str());
         Some(crate::record::Record::read(&state).ok()?.runtime.into())
     })
 }
