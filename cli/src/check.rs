@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use coaming_policy::document::{Directory, DocumentError, read_directory};
 use coaming_config::CONFIG_FILE;
+use coaming_policy::document::{Directory, DocumentError, read_directory};
 use coaming_shim::config::Node;
 use serde::Serialize;
 

@@ -36,7 +36,12 @@ fn remove(path: &Path, parent: &Path) -> Result<(), HookError> {
     if !metadata.is_dir() || metadata.uid() != 0 {
         return Err(refused("it is not a directory that root owns"));
     }
-    if fs::canonicalize(path).map_err(|error| refused(&error.to_string()))? != path {
+    // What another container's create or delete sweeps meanwhile is gone too.
+    let real = match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        real => real.map_err(|error| refused(&error.to_string()))?,
+    };
+    if real != path {
         return Err(refused("a symlink leads to it"));
     }
     // The standard library walks by descriptors and follows no symlink on the way down.
