@@ -3,28 +3,20 @@
 //! containerd asks for them when a pod has its own users and the snapshotter leaves the layers as they are. As there, an
 //! overlay gets mapped layers, for the time of the mount in a directory of their own; any other mount is mapped itself.
 
-use std::{
-    fmt::Write as _,
-    fs::{self, DirBuilder, File},
-    io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::DirBuilderExt,
-    },
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::{
-    fcntl::{OFlag, open},
-    mount::{MntFlags, umount2},
-    sys::stat::Mode,
-};
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::Mode;
 
-use super::{
-    MountError,
-    options::{OwnerMap, Range, common_directory, layers as layers_of},
-};
+use super::MountError;
+use super::options::{OwnerMap, Range, common_directory, layers as layers_of};
 use crate::sys::{self, NamespaceHolder};
 
 /// Where layers are mounted while an overlay of them is made.

@@ -10,26 +10,20 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    ffi::OsString,
-    fs::{self, File},
-    io::{self, BufRead, BufReader},
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::ffi::OsStringExt,
-    },
-    path::{Component, Path, PathBuf},
-};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
 
 use containerd_shim_protos::types::mount::Mount as WireMount;
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
-    mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, unshare},
-    sys::stat::Mode,
-    unistd::chdir,
-};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+use nix::unistd::chdir;
 
 pub(crate) use self::idmap::sweep_layers;
 use self::options::Options;

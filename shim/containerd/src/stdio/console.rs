@@ -1,35 +1,23 @@
 //! Terminals: the runtime makes one inside the container and sends its controlling side over a socket.
 
-use std::{
-    fs::{self, DirBuilder, File},
-    io::{self, Write},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::{
-            fs::DirBuilderExt,
-            net::{UnixListener, UnixStream},
-        },
-    },
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
-use super::{
-    StdioError,
-    copy::{AfterFailure, Sink, Step, survives, transfer},
-    pipes,
-};
+use super::copy::{AfterFailure, Sink, Step, survives, transfer};
+use super::{StdioError, pipes};
 use crate::{log, sys};
 
 /// Where console sockets live, for the time of one call of the runtime. Not in the bundle: its path is longer than the

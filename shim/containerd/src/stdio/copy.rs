@@ -4,13 +4,11 @@
 //! kept, and nothing more is read until it has been taken: a slow or absent reader fills the fifo, then the pipe, and
 //! then the process waits in its write, as it would on a terminal.
 
-use std::{
-    cell::RefCell,
-    fs::File,
-    io::{self, Read, Write},
-    sync::Arc,
-    time::Duration,
-};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 

@@ -4,23 +4,17 @@
 //! reader, the workload gets no SIGPIPE, and what was written stays in the fifo until somebody reads it. It holds the
 //! writing side of standard input until CloseIO, so that a client may go and another may come.
 
-use std::{
-    fs::File,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, open},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::stat::{Mode, SFlag, fstat},
-};
-use tokio::{
-    io::unix::AsyncFd,
-    time::{Instant, sleep},
-};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep};
 
 use super::{StdioError, pipes};
 use crate::sys;

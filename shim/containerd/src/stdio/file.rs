@@ -1,14 +1,13 @@
 //! Output that goes to a file.
 
-use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt},
-    path::Path,
-};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use super::{StdioError, pipes::set_nonblocking};
+use super::StdioError;
+use super::pipes::set_nonblocking;
 
 /// Opens the file of a `file://` URI for appending, and makes it and the directories above it where they are missing.
 /// `None` if it is a fifo, which is opened another way.
@@ -38,7 +37,8 @@ pub(super) fn create(path: &Path) -> Result<Option<File>, StdioError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, os::unix::fs::PermissionsExt};
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

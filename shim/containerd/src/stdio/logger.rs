@@ -4,22 +4,18 @@
 //! `binary-v2`, by writing a byte. Its environment is the names of the container and of the namespace. Its output
 //! ends when the container's processes have let go of it; a logger that then does not end by itself is told to.
 
-use std::{
-    io::{self, Read},
-    os::fd::OwnedFd,
-    process::{Command, Stdio as CommandStdio},
-    time::Duration,
-};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio as CommandStdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::time::timeout;
 
-use super::{StdioError, pipes, uri::LoggerCommand};
-use crate::{
-    log,
-    reaper::{Child, Reaper},
-    sys,
-};
+use super::uri::LoggerCommand;
+use super::{StdioError, pipes};
+use crate::reaper::{Child, Reaper};
+use crate::{log, sys};
 
 /// What containerd's own shim gives a logger between SIGTERM and SIGKILL.
 const AFTER_TERM: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 12 });

@@ -15,32 +15,24 @@ mod uri;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    convert::Infallible,
-    fs::File,
-    io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::convert::Infallible;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, timeout_at},
-};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
-use self::{
-    console::{Console, ConsoleSocket},
-    copy::{AfterFailure, Sink, copy},
-    fifo::Pinned,
-    logger::{Logger, Names},
-    uri::Output,
-};
+use self::console::{Console, ConsoleSocket};
+use self::copy::{AfterFailure, Sink, copy};
+use self::fifo::Pinned;
+use self::logger::{Logger, Names};
+use self::uri::Output;
 use crate::reaper::Reaper;
 
 /// How long clients may take to open the fifos that they have named, as with containerd's own shim.

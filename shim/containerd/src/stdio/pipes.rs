@@ -3,17 +3,14 @@
 //! The two ends of a pipe are two open file descriptions, so the shim's end can be non-blocking while the end that the
 //! process gets stays as every program expects it.
 
-use std::{
-    fs::File,
-    io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::fchown,
-    },
-};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::fchown;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::StdioError;
 use crate::sys;

@@ -1,11 +1,10 @@
 //! A thousand execs leave nothing behind. The test runs itself in a process of its own, where nobody else opens anything.
 
-use std::{
-    io::{Read, Write},
-    os::fd::AsFd,
-};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 
-use super::{terminals::send_terminal, *};
+use super::terminals::send_terminal;
+use super::*;
 
 const ALONE: &str = "COAMING_TEST_ALONE";
 

@@ -5,17 +5,13 @@ mod loggers;
 mod pipes;
 mod terminals;
 
-use std::{
-    fs::File,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio as CommandStdio},
-};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio as CommandStdio};
 
-use nix::{
-    fcntl::{OFlag, open},
-    sys::stat::Mode,
-};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 use super::*;
 

@@ -1,12 +1,8 @@
 //! Terminals. The runtime's part is played by the test: it opens a pseudo-terminal and sends one side over the socket.
 
-use std::{
-    io::{IoSlice, Read, Write},
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::net::UnixStream,
-    },
-};
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
