@@ -181,6 +181,20 @@ impl World {
         output::run(self.command(program.as_ref()).args(argv), b"")
     }
 
+    /// Sends a signal, such as `KILL`, to processes by the world's PIDs. By the shell: a small Debian has no kill program.
+    ///
+    /// # Errors
+    /// As [`World::run`]; that a process is gone is in the output.
+    pub fn kill<P: AsRef<str>>(
+        &self,
+        signal: &str,
+        pids: impl IntoIterator<Item = P>,
+    ) -> Result<Output, Error> {
+        let pids: Vec<P> = pids.into_iter().collect();
+        let line = ["sh", "-c", "kill -s \"$0\" -- \"$@\"", signal];
+        self.run(line.into_iter().chain(pids.iter().map(AsRef::as_ref)))
+    }
+
     /// As [`World::command`], but the process also lives in the world's cgroups, which costs some milliseconds for each
     /// hierarchy: for what puts containers below its own cgroup.
     pub fn command_in_cgroups(&self, program: impl AsRef<Path>) -> Command {

@@ -191,10 +191,8 @@ fn processes(node: &Node, is_it: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 fn kill(node: &Node, is_it: impl Fn(&str) -> bool) -> Result<(), Error> {
-    let mut line = vec!["kill".to_owned(), "-KILL".to_owned()];
-    line.extend(processes(node, is_it));
     // It may have ended before.
-    node.world().run(line).map(drop)
+    node.world().kill("KILL", processes(node, is_it)).map(drop)
 }
 
 /// As a client does who wants them gone, again and again.

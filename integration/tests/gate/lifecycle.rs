@@ -145,7 +145,7 @@ fn containerd_cleans_up(node: &Node, door: Door) -> Result<(), Error> {
     crate::setup::forget(node.world(), "refuses")?;
     // The wrapper's process, killed in the container's own namespace of processes: the shim cleans up.
     let pid = cri.status(&id)?.info["pid"].to_string();
-    node.world().run(["kill", "-KILL", &pid])?.ok("kill")?;
+    node.world().kill("KILL", [&pid])?.ok("kill")?;
     assert_eq!(cri.wait(&id)?, 137);
     cri.remove_pod(&pod)
 }

@@ -24,7 +24,7 @@ fn struck(stage: &Stage<'_>, signal: &str, with_exec: bool) -> Result<(), Error>
     stage.note("shims", shims.len());
     for shim in shims {
         let pid = shim.split(' ').nth(1).unwrap_or_default();
-        world.run(["kill", &format!("-{signal}"), pid])?.ok("kill")?;
+        world.kill(signal, [pid])?.ok("kill")?;
     }
     let id = stage.id("a");
     wait_for("the task to be gone", || {
