@@ -68,10 +68,14 @@ fn ctr_drives(node: &Node, door: Option<Door>) -> Result<(), Error> {
         (output.code, output.stdout.as_str(), output.stderr.as_str()),
         (7, "out\n", "err\n")
     );
-    let piped = ctr.run(&run(images::BUSYBOX, "piped").args(["head", "-n1"]).stdin("through\n"))?;
+    let piped = ctr.run(
+        &run(images::BUSYBOX, "piped").args(["sh", "-c", "head -n1; sleep 1"]).stdin("through\n"),
+    )?;
     assert_eq!((piped.code, piped.stdout.as_str()), (0, "through\n"), "{piped:?}");
     let tty = ctr.run(
-        &run(images::BUSYBOX, "tty").args(["sh", "-c", "test -t 0 && echo a terminal"]).tty(),
+        &run(images::BUSYBOX, "tty")
+            .args(["sh", "-c", "test -t 0 && echo a terminal; sleep 1"])
+            .tty(),
     )?;
     assert!(tty.success() && tty.stdout.contains("a terminal\r"), "{tty:?}");
     let missing = ctr.run(&run(images::DISTROLESS, "missing").args(["/bin/sh"]))?;
@@ -88,7 +92,9 @@ fn ctr_drives(node: &Node, door: Option<Door>) -> Result<(), Error> {
     ctr.start(&run(images::BUSYBOX, "long").args(["sleep", "1000"]))?.ok("ctr run --detach")?;
     assert!(ctr.pid("long")? > 1);
     let executed = ctr.exec(
-        &Exec::new("long", ["sh", "-c", "id -u; cat; exit 3"]).flag("--user=1000").stdin("in"),
+        &Exec::new("long", ["sh", "-c", "id -u; cat; sleep 1; exit 3"])
+            .flag("--user=1000")
+            .stdin("in"),
     )?;
     assert_eq!((executed.code, executed.stdout.as_str()), (3, "1000\nin"), "{executed:?}");
     ctr.remove("long")?;

@@ -228,7 +228,7 @@ fn is_held_to_the_floor(node: &Node, door: Door) -> Result<(), Error> {
     let held = parsed(&ctr.exec(&flags("gated"))?);
     no_capability_but(&held, &GIVEN);
     assert_eq!((&held["noNewPrivs"], &held["cwd"]), (&json!(1), &json!("/tmp")), "{held}");
-    let terminal = ctr.exec(&Exec::new("gated", ["probe", "tty"]).tty())?;
+    let terminal = ctr.exec(&Exec::new("gated", ["sh", "-c", "probe tty; sleep 1"]).tty())?;
     says(&terminal.stdout, &["true"]);
     let write = |id: &str| ctr.exec(&Exec::new(id, ["probe", "create", "/etc/new"]));
     assert_eq!(outcome(&write("stock")?), "allowed");

@@ -169,17 +169,22 @@ fn interactive_containers(node: &Node, door: Door) -> Result<(), Error> {
 fn through_ctr(node: &Node, door: Door) -> Result<(), Error> {
     let ctr = node.ctr();
     let run = |id: &str| Run::new(images::PROBE, id).through(door);
-    let piped = ctr.run(&run("piped").args(["head", "-n1"]).stdin("through\n"))?;
+    // With an input or a terminal the output goes by ctr's own FIFOs, whose readers need a moment of the container's life.
+    let piped =
+        ctr.run(&run("piped").args(["sh", "-c", "head -n1; sleep 1"]).stdin("through\n"))?;
     assert_eq!((piped.code, piped.stdout.as_str()), (0, "through\n"), "{piped:?}");
-    let tty =
-        ctr.run(&run("tty").args(["sh", "-c", "test -t 0 && echo a terminal; exit 6"]).tty())?;
+    let tty = ctr.run(
+        &run("tty").args(["sh", "-c", "test -t 0 && echo a terminal; sleep 1; exit 6"]).tty(),
+    )?;
     assert_eq!(tty.code, 6, "{tty:?}");
     says(&tty.stdout, &["a terminal\r"]);
     let code = ctr.run(&run("code").args(["sh", "-c", "echo out; echo err >&2; exit 7"]))?;
     assert_eq!((code.code, code.stdout.as_str(), code.stderr.as_str()), (7, "out\n", "err\n"));
     ctr.start(&run("long").args(["sleep", "1000"]))?.ok("start")?;
     let executed = ctr.exec(
-        &Exec::new("long", ["sh", "-c", "id -u; cat; exit 3"]).flag("--user=1000").stdin("in"),
+        &Exec::new("long", ["sh", "-c", "id -u; cat; sleep 1; exit 3"])
+            .flag("--user=1000")
+            .stdin("in"),
     )?;
     assert_eq!((executed.code, executed.stdout.as_str()), (3, "1000\nin"), "{executed:?}");
     ctr.remove("long")
