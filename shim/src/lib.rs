@@ -17,5 +17,4 @@ pub mod refusal_log;
 pub mod state;
 
 mod ownership;
-mod rfc3339;
 mod sys;

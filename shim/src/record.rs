@@ -12,6 +12,8 @@ use crate::state::{State, StateError};
 
 /// The record's file in the container's private state.
 pub const FILE: &str = "record.json";
+/// The last second that RFC 3339 can name, of the year 9999.
+const LATEST: u64 = 253_402_300_799;
 
 /// The record. An exec is held to [`Record::floor`] and to today's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +81,7 @@ impl Record {
 
     /// [`Record::created_at`] as RFC 3339.
     pub fn created(&self) -> String {
-        crate::rfc3339::utc(UNIX_EPOCH + Duration::from_secs(self.created_at))
+        let created = UNIX_EPOCH + Duration::from_secs(self.created_at.min(LATEST));
+        humantime::format_rfc3339_seconds(created).to_string()
     }
 }

@@ -12,14 +12,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use serde_json::json;
 use thiserror::Error;
 
 use crate::argv::{Global, LogFormat};
-use crate::rfc3339;
 
 const JOURNAL: &str = "/run/systemd/journal/socket";
 const SYSLOG: &str = "/dev/log";
@@ -100,10 +99,11 @@ impl<'a> Target<'a> {
 
 /// One log line, as logrus' formatters have it.
 fn record(format: LogFormat, message: &str, now: SystemTime) -> String {
-    let time = rfc3339::utc(now);
+    // As logrus writes them (Go's time.RFC3339, in UTC). A clock before 1970 reads as 1970.
+    let time = humantime::format_rfc3339_seconds(now.max(UNIX_EPOCH));
     match format {
         LogFormat::Json => {
-            format!("{}\n", json!({"level": "error", "msg": message, "time": time}))
+            format!("{}\n", json!({"level": "error", "msg": message, "time": time.to_string()}))
         }
         LogFormat::Text => {
             format!("time=\"{time}\" level=error msg=\"{}\"\n", escaped(message))
@@ -158,7 +158,7 @@ fn to_stderr(stderr: &mut dyn Write, line: &str) -> Result<(), LogError> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     use tempfile::TempDir;
 
