@@ -159,6 +159,36 @@ fn what_is_not_changed_is_kept() -> Result<(), Error> {
     Ok(())
 }
 
+/// Two calls share a block of libseccomp's program, and one of them comes to it with another argument loaded. The runtime
+/// loads that without a word.
+#[test]
+fn a_profile_that_libseccomp_gets_wrong_is_refused() -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    let on = |index: u32, mask: u64, value: u64| json!({"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"});
+    let rule = |name: &str, action: &str, args: &[Value]| json!({"names": [name], "action": action, "args": args});
+    let mut rules = vec![
+        rule("keyctl", "SCMP_ACT_LOG", &[on(0, !1, 2), on(1, u64::MAX, 1 << 63)]),
+        rule("keyctl", "SCMP_ACT_TRAP", &[on(0, !1, 0)]),
+        rule("ptrace", "SCMP_ACT_TRAP", &[on(0, !1, 0)]),
+    ];
+    for (mask, value) in [(!15, 16), (!7, 8), (!3, 4), (!1, 2)] {
+        rules.push(rule("ptrace", "SCMP_ACT_LOG", &[on(0, mask, value)]));
+    }
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules});
+    let [(_, runc), (_, crun), ..] = PAIRS;
+    for runtime in [runc, crun] {
+        let bench = Bench::new(runtime, "node")?;
+        let bundle = bench.bundle("wrong", &["probe", "ids"], |spec| {
+            spec["linux"]["seccomp"] = profile.clone();
+        })?;
+        assert_eq!(bench.stock.run(&bundle, b"")?.code, 0, "{runtime}");
+        is_refused(&bench, &bundle, &["seccomp", "keyctl", "will not be used"])?;
+    }
+    Ok(())
+}
+
 /// Docker and people start a bundle again. Behind the launcher the second request would be judged by the launcher's
 /// arguments and mounts in place of the caller's.
 #[test]

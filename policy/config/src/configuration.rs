@@ -201,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn the_packaged_file_says_what_holds_without_it() {
+        let packaged = include_str!("../../../packaging/config.toml");
+        assert_eq!(
+            Configuration::parse("config.toml", packaged).unwrap(),
+            Configuration::default()
+        );
+    }
+
+    #[test]
     fn errors_say_where_and_suggest() {
         let error = |text: &str| Configuration::parse("c.toml", text).unwrap_err().to_string();
         let unknown = error("floor = \"node\"\npolcy_directory = \"/x\"\n");

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::compile::assemble;
 use super::{
     Action, Arch, Function, Profile, Program, Reading, SeccompData, SeccompError, compile,
     compile_as_written, deny_profile, syscalls,
@@ -211,6 +212,34 @@ fn a_refused_family_meets_containerds_default_on_all_its_architectures() {
                 );
             }
         }
+    }
+}
+
+/// A block of instructions that two calls share looks at whichever argument was loaded last (gen_bpf.c, 2.5.4 to 2.6.1).
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_grant_by_the_wrong_argument_is_noticed() {
+    let on = |index: u32, mask: u64, value: u64| json!({"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"});
+    let mut rules = vec![
+        rule("keyctl", "SCMP_ACT_LOG", json!([on(0, !1, 2), on(1, u64::MAX, 1 << 63)])),
+        rule("keyctl", "SCMP_ACT_ALLOW", json!([on(0, !1, 0)])),
+        rule("ptrace", "SCMP_ACT_ALLOW", json!([on(0, !1, 0)])),
+    ];
+    for (mask, value) in [(!15, 16), (!7, 8), (!3, 4), (!1, 2)] {
+        rules.push(rule("ptrace", "SCMP_ACT_LOG", json!([on(0, mask, value)])));
+    }
+    let profile = profile("SCMP_ACT_ERRNO", Value::Array(rules));
+    let function = Function::of(&profile, Reading::Runtime).unwrap();
+    // keyctl(2, 0) has no rule.
+    assert_eq!(function.eval(Arch::X86_64, "keyctl", first(2)), Action::Errno(1));
+    let (unchecked, _, _) = assemble(&profile).unwrap();
+    assert_eq!(run(&unchecked, Arch::X86_64, "keyctl", first(2)), Action::Allow, "mended?");
+    let written = function.to_profile().unwrap();
+    for error in [compile(&profile), compile_as_written(&written)].map(Result::unwrap_err) {
+        assert!(
+            matches!(&error, SeccompError::Mismatch { syscall, .. } if syscall == "keyctl"),
+            "{error}"
+        );
     }
 }
 

@@ -57,6 +57,17 @@ fn baseline_admits_an_ordinary_container_and_confines_it() {
 }
 
 #[test]
+fn no_floor_lets_processes_be_moved_between_cgroups() {
+    let mut asked = ordinary();
+    asked["linux"]["resources"]["unified"] = json!({"cgroup.procs": "1", "memory.high": "5"});
+    for which in [BuiltIn::Baseline, BuiltIn::Node] {
+        let Verdict::Admit(admission) = verdict(which, &asked) else { panic!("{which:?}") };
+        let unified = &admission.spec["linux"]["resources"]["unified"];
+        assert_eq!(*unified, json!({"memory.high": "5"}), "{which:?}");
+    }
+}
+
+#[test]
 fn baseline_refuses_the_hosts_namespaces_and_paths_in_the_open() {
     let mut spec = ordinary();
     spec["linux"]["namespaces"] = json!([{"type": "mount"}]);
