@@ -4,69 +4,18 @@ use serde_json::{Value, json};
 
 use crate::ground::FOLDER;
 
-/// Those that every kernel of the last years knows.
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
 /// Nothing beyond the default.
 pub(crate) fn nothing(_: &mut Value) {}
 
 /// Every capability that this machine gives, and new privileges.
 pub(crate) fn all_capabilities(spec: &mut Value) {
     // runc refuses what is beyond its own bounding set (a container's root has less than a host's).
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let own = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapBnd:"))
-        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        .unwrap_or_default();
-    let names: Vec<String> = CAPABILITIES
-        .iter()
-        .enumerate()
-        .filter(|(bit, _)| own & 1 << bit != 0)
-        .map(|(_, name)| format!("CAP_{name}"))
-        .collect();
+    let Ok(own) = caps::read(None, caps::CapSet::Bounding) else {
+        panic!("the bounding set of this process cannot be read")
+    };
+    let mut own: Vec<caps::Capability> = own.into_iter().collect();
+    own.sort_by_key(caps::Capability::index);
+    let names: Vec<String> = own.iter().map(ToString::to_string).collect();
     for set in ["bounding", "effective", "permitted"] {
         spec["process"]["capabilities"][set] = json!(names);
     }
