@@ -60,7 +60,10 @@ impl Function {
                 syscall: name.clone(),
                 limit: table::LIMIT,
             })?;
-            emission.calls.insert(name.clone(), rules);
+            // Without rules it is not named, unless as an anchor.
+            if !rules.is_empty() {
+                emission.calls.insert(name.clone(), rules);
+            }
         }
         for multiplexer in &MULTIPLEXERS {
             self.emit_multiplexer(multiplexer, &mut emission)?;
