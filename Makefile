@@ -13,7 +13,7 @@ export CARGO_INCREMENTAL := 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help prerequisites build install uninstall fmt lint test bench fuzz demo clean
+.PHONY: help prerequisites build install uninstall fmt lint test oracle bench fuzz demo clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -43,6 +43,11 @@ lint: ## Check format, lints and, where cargo-deny is installed, dependencies
 test: prerequisites lint build ## Lint, and run every test against real containerd, runc and crun (as root)
 	@integration/install.sh
 	CI=true $(CARGO) test --workspace --locked --no-fail-fast
+
+oracle: prerequisites ## Hold merged seccomp filters against their rules: 2,000 random pairs, 10 million points (as root)
+	@integration/install.sh
+	COAMING_ORACLE_PAIRS=2000 COAMING_ORACLE_POINTS=10000000 CI=true \
+	  $(CARGO) test --locked -p coaming-integration --test seccomp algebra -- --nocapture
 
 bench: prerequisites build ## Compare the stock shim and coaming's on one node (as root; COAMING_BENCH_PODS, COAMING_BENCH_CREATES)
 	@integration/install.sh

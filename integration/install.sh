@@ -52,6 +52,7 @@ main() {
     for suite in "${SUITES[@]}"; do
         if [[ $what == --refresh || ! -e $CACHE/$suite/versions ]]; then fetch_suite "$suite"; fi
     done
+    if [[ $what == --refresh || ! -e $CACHE/profiles/podman.json ]]; then fetch_profile; fi
 }
 
 # Sid has days on which something cannot be downloaded; the demo does without.
@@ -139,6 +140,21 @@ fetch_suite() {
         "$CACHE/$suite/bin/$name" --version >/dev/null || { rm -f "$CACHE/$suite/versions"; die "$name of $suite does not run here"; }
     done
     sed "s|^|$suite: |" "$CACHE/$suite/versions"
+}
+
+# Leaves Podman's default seccomp profile, as the machine's own Debian has it, in $CACHE/profiles.
+fetch_profile() {
+    local package=golang-github-containers-common partial
+    partial=$(mktemp -d "$CACHE/partial.XXXXXX")
+    local download=(apt-get -q -o APT::Sandbox::User=root download "$package")
+    (cd "$partial" && "${download[@]}" >/dev/null 2>&1) || {
+        quietly apt-get update -q
+        (cd "$partial" && quietly "${download[@]}") || die "this machine's Debian has no $package to download now; run again later"
+    }
+    dpkg -x "$partial"/"$package"_*.deb "$partial/root"
+    mkdir -p "$CACHE/profiles"
+    mv "$partial/root/usr/share/containers/seccomp.json" "$CACHE/profiles/podman.json"
+    rm -rf "$partial"
 }
 
 # The machine's own Debian mirror with another suite, held against Debian's own keys.

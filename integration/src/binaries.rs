@@ -54,6 +54,16 @@ pub fn probe() -> Result<&'static Path, Error> {
     once(&BUILT, || find(&build(&["coaming-probe"], Some(MUSL))?, "probe")).map(PathBuf::as_path)
 }
 
+/// The program that holds merged seccomp filters against the rules they were merged from.
+///
+/// # Errors
+/// As [`binaries`].
+pub fn oracle() -> Result<&'static Path, Error> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILT, || find(&build(&["coaming-oracle"], None)?, "seccomp-oracle"))
+        .map(PathBuf::as_path)
+}
+
 /// The static reaping PID 1 of worlds and sandboxes.
 pub(crate) fn reaper() -> Result<&'static Path, Error> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();

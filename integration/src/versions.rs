@@ -53,6 +53,11 @@ impl Suite {
         self.folder().join("bin")
     }
 
+    /// Where its libraries are, its own ld.so (`ld-linux-x86-64.so.2`) among them.
+    pub fn libraries(self) -> PathBuf {
+        self.folder().join("lib")
+    }
+
     /// Whether `install.sh` has fetched it whole.
     pub fn is_fetched(self) -> bool {
         self.folder().join("versions").exists()
@@ -105,6 +110,11 @@ impl Runtime {
     pub fn wrapper_path(self) -> PathBuf {
         Path::new("/usr/libexec/coaming").join(self.wrapper_name())
     }
+}
+
+/// Podman's default seccomp profile, as Debian has it.
+pub fn podmans_profile() -> PathBuf {
+    cache().join("profiles/podman.json")
 }
 
 /// The folder that `install.sh` fills.

@@ -10,10 +10,12 @@
 
 mod attempts;
 mod confine;
+mod cost;
 mod errno;
 mod runner;
 mod state;
 mod sys;
+mod tries;
 mod verdict;
 mod workload;
 
@@ -38,6 +40,8 @@ fn run(argv0: &str, args: &[String]) -> u8 {
         "each" => each(argv0, rest),
         "status" => print(&state::status(argv0)),
         "ids" => print(&state::ids()),
+        "tries" => tries::run(rest).unwrap_or_else(|message| usage(&message)),
+        "cost" => cost::run(rest).unwrap_or_else(|message| usage(&message)),
         "under-seccomp" | "under-no-caps" | "as-nobody" | "under-landlock" | "under-nnp" => {
             match confine::confine(command, rest) {
                 Ok(rest) => run(argv0, rest),
@@ -86,7 +90,8 @@ fn each(argv0: &str, args: &[String]) -> u8 {
 
 fn list() -> u8 {
     let attempts = attempts::all().map(|attempt| (attempt.name, attempt.args, attempt.about));
-    let others = confine::LIST.iter().chain(state::LIST).chain(workload::LIST).copied();
+    let others = confine::LIST.iter().chain(state::LIST).chain(workload::LIST);
+    let others = others.chain(tries::LIST).chain(cost::LIST).copied();
     for (name, args, about) in attempts.chain(others) {
         let call = format!("{name} {args}");
         if writeln!(std::io::stdout(), "{call:<42} {about}").is_err() {

@@ -128,6 +128,43 @@ pub(crate) fn wait(pid: i32) -> Result<Exit, Errno> {
     }
 }
 
+/// How `pid` ended, if it has.
+pub(crate) fn try_wait(pid: i32) -> Result<Option<Exit>, Errno> {
+    let mut status = 0;
+    // SAFETY: `status` is ours to write.
+    match unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } {
+        0 => Ok(None),
+        -1 => Err(last()),
+        _ if libc::WIFSIGNALED(status) => Ok(Some(Exit::Signal(libc::WTERMSIG(status)))),
+        _ => Ok(Some(Exit::Code(libc::WEXITSTATUS(status)))),
+    }
+}
+
+/// Keeps SIGCHLD for [`await_sigchld`].
+pub(crate) fn block_sigchld() {
+    let set = sigchld();
+    // SAFETY: the set is initialised; both pointers are valid.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
+/// Waits for a SIGCHLD, so many seconds at most.
+pub(crate) fn await_sigchld(seconds: i64) {
+    let set = sigchld();
+    let limit = libc::timespec { tv_sec: seconds, tv_nsec: 0 };
+    // SAFETY: both structs are initialised and ours.
+    unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const limit) };
+}
+
+fn sigchld() -> libc::sigset_t {
+    // SAFETY: the set is initialised by sigemptyset before use.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        set
+    }
+}
+
 /// kill(2).
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     call(libc::SYS_kill, [Arg::Int(pid.into()), Arg::Int(signal.into())]).map(drop)

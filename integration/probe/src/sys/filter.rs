@@ -38,8 +38,13 @@ pub(crate) fn deny_call(arch: u32, nr: u32, action: u32) -> Result<(), Errno> {
         .iter()
         .fold(Pack::new(), |pack, &(code, jt, jf, k)| pack.u16(code).u8(jt).u8(jf).u32(k))
         .done();
-    let length = u16::try_from(program.len()).map_err(|_| Errno(libc::EINVAL))?;
-    let fprog = Pack::new().u16(length).pad_to(8).address(&code).done();
+    load(&code)
+}
+
+/// Puts this process under a filter: its instructions, `struct sock_filter` each.
+pub(crate) fn load(code: &[u8]) -> Result<(), Errno> {
+    let length = u16::try_from(code.len() / 8).map_err(|_| Errno(libc::EINVAL))?;
+    let fprog = Pack::new().u16(length).pad_to(8).address(code).done();
     call(
         libc::SYS_seccomp,
         [Arg::Int(libc::SECCOMP_SET_MODE_FILTER.into()), Arg::Int(0), Arg::In(&fprog)],

@@ -7,6 +7,7 @@ pub(crate) mod child;
 pub(crate) mod entry;
 pub(crate) mod filter;
 pub(crate) mod pack;
+pub(crate) mod trial;
 
 pub(crate) use call::{Arg, call, call_fd};
 

@@ -1,11 +1,13 @@
 //! `make bench`: the stock shim and coaming's, on one node in one run: memory per pod, creates at once, execs, and the
-//! way of a large output. Both have coaming's wrapper behind them, so that what differs is the shim.
+//! way of a large output. Both have coaming's wrapper behind them, so that what differs is the shim. Then what a system
+//! call costs under the merged filter.
 //!
 //! `COAMING_BENCH_PODS` is the number of pods (50), `COAMING_BENCH_CREATES` that of creates at once (24).
 
 mod creates;
 mod density;
 mod flow;
+mod syscalls;
 mod table;
 
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ fn measure() -> Result<(), Error> {
         creates::measure(&node, number("COAMING_BENCH_CREATES", 24))?,
         flow::execs(&node)?,
         flow::output(&node)?,
+        syscalls::measure(&node)?,
     ] {
         Table::show(&table)?;
     }

@@ -1,0 +1,55 @@
+//! A container under coaming has one filter, whatever it asked for and whatever the floor is: the kernel's own count.
+
+use coaming_integration::{
+    BareRuntime, Bundle, Containerd, Error, PAIRS, World, can_run, configuration, default_spec,
+};
+use serde_json::Value;
+
+use crate::profiles;
+
+#[test]
+fn two_profiles_are_one_filter() -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    let [containerd, admin] = profiles::containerds(Containerd::V2)?.try_into().unwrap();
+    let [(_, runtime), ..] = PAIRS;
+    let world = World::new()?;
+    world.install_coaming()?;
+    world.write("/etc/coaming/config.toml", configuration(runtime, "node"), 0o644)?;
+    let floors = "/etc/coaming/policy.d";
+    world.install(&containerd, format!("{floors}/profiles/containerd.json"), 0o644)?;
+    world.install(
+        profiles::own("no-devices"),
+        format!("{floors}/profiles/no-devices.json"),
+        0o644,
+    )?;
+    for (asked, floor) in [
+        (&containerd, "runtime-default"),
+        (&admin, "profiles/containerd.json"),
+        (&containerd, "profiles/no-devices.json"),
+    ] {
+        let policy = format!(
+            "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: floor}}\nspec:\n  seccomp: {{floor: {floor}}}\n"
+        );
+        world.write(format!("{floors}/floor.yaml"), policy, 0o644)?;
+        let mut spec = default_spec("one", ["grep", "Seccomp", "/proc/self/status"])?;
+        let section = std::fs::read(asked).unwrap();
+        spec["linux"]["seccomp"] = serde_json::from_slice::<Value>(&section).unwrap();
+        let bundle = Bundle::new(&world, "one", &spec)?;
+        let filters = |binary: std::path::PathBuf| -> Result<String, Error> {
+            Ok(BareRuntime::new(binary).run(&bundle, b"")?.ok("run")?.stdout)
+        };
+        for said in [filters(runtime.path())?, filters(runtime.wrapper_path())?] {
+            let words: Vec<&str> = said.split_whitespace().collect();
+            assert_eq!(words, ["Seccomp:", "2", "Seccomp_filters:", "1"], "floor {floor}");
+        }
+        // What was loaded is the merged one.
+        let config = world.read(bundle.path().join("config.json"))?;
+        let config: Value = serde_json::from_str(&config).unwrap();
+        let (enforced, before) = (&config["linux"]["seccomp"], &spec["linux"]["seccomp"]);
+        assert!(enforced.is_object() && enforced != before, "floor {floor}: {enforced}");
+        world.run(["rm", "-r", &bundle.path().to_string_lossy()])?.ok("rm")?;
+    }
+    Ok(())
+}
