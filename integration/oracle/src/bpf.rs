@@ -33,9 +33,9 @@ fn load(offset: u32, token: u32, nr: u32, args: &[u64; 6]) -> Option<u32> {
     match offset {
         0 => Some(nr),
         4 => Some(token),
-        16.. if offset % 4 == 0 => {
+        16.. if offset.is_multiple_of(4) => {
             let argument = args.get(usize::try_from((offset - 16) / 8).ok()?)?;
-            let half = if offset % 8 == 0 { *argument } else { argument >> 32 };
+            let half = if offset.is_multiple_of(8) { *argument } else { argument >> 32 };
             u32::try_from(half & 0xffff_ffff).ok()
         }
         _ => None,

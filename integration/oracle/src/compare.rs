@@ -52,7 +52,7 @@ pub(crate) struct Tally {
     pub(crate) examples: Vec<String>,
 }
 
-/// The stock merge: coaming's.
+/// coaming's merge of two OCI sections.
 pub(crate) fn merge(a: &Value, b: &Value) -> Result<Merged, SeccompError> {
     let function = |section| Function::of(&Profile::from_oci(section)?, Reading::Runtime);
     let met = function(a)?.meet(&function(b)?)?;

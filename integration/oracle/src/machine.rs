@@ -45,8 +45,11 @@ machines! {
     "SCMP_ARCH_MIPSEL64" Mipsel64 0xc000_0008 5000        false false
 }
 
-/// Sub-calls of `socketcall` (linux/net.h) and `ipc` (linux/ipc.h), and the bits of the first argument that select.
-pub(crate) const MULTIPLEXERS: [(&str, u64, &[(u64, &str)]); 2] = [
+/// A multiplexing syscall, the bits of its first argument that select, and the syscalls selected.
+type Multiplexer = (&'static str, u64, &'static [(u64, &'static str)]);
+
+/// linux/net.h and linux/ipc.h.
+pub(crate) const MULTIPLEXERS: [Multiplexer; 2] = [
     (
         "socketcall",
         0xffff_ffff,

@@ -149,14 +149,14 @@ impl Rules {
     fn call(&self, narrow: bool, name: &str, args: [u64; 6]) -> u32 {
         let rules = self.on(name);
         if !narrow {
-            return self.first_of(rules, args, u64::MAX);
+            return self.strictest_of(rules, args, u64::MAX);
         }
         // libseccomp cuts constants in half there, so that some match that could not; or they are out of reach.
         let args = args.map(|arg| arg & LOW);
-        stricter(self.first_of(rules, args, u64::MAX), self.first_of(rules, args, LOW))
+        stricter(self.strictest_of(rules, args, u64::MAX), self.strictest_of(rules, args, LOW))
     }
 
-    fn first_of(&self, rules: &[Rule], args: [u64; 6], constants: u64) -> u32 {
+    fn strictest_of(&self, rules: &[Rule], args: [u64; 6], constants: u64) -> u32 {
         let applying = rules.iter().filter(|rule| rule.applies(args, constants));
         applying.map(|rule| rule.action).reduce(stricter).unwrap_or(self.default)
     }

@@ -31,6 +31,14 @@ pub(crate) fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
+/// Nanoseconds of processor time that this thread has had.
+pub(crate) fn thread_time() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the struct is ours to write; the clock is the calling thread's own, which always is.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or_default()
+}
+
 /// The two first numbers of the kernel's release; (0, 0) when it does not say.
 pub(crate) fn kernel_version() -> (u32, u32) {
     let release = uname_field(2);
