@@ -141,9 +141,12 @@ fn run(command: Command) -> Result<(Value, bool), Error> {
                     let merged = tally.pair((a, b), merged_by(wrong), each, &mut random)?;
                     let sizes_of = merged.and_then(|merged| {
                         let rules = merged.section.get("syscalls")?.as_array()?.len();
-                        Some(
-                            json!({"instructions": merged.programs.first()?.len(), "rules": rules}),
-                        )
+                        let arches: Vec<&str> = merged.arches.iter().map(|a| a.oci()).collect();
+                        Some(json!({
+                            "instructions": merged.programs.first()?.len(),
+                            "rules": rules,
+                            "architectures": arches.join(" "),
+                        }))
                     });
                     sizes.insert(format!("{one} & {other}"), sizes_of.unwrap_or(Value::Null));
                 }

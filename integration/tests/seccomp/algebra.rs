@@ -46,7 +46,8 @@ fn real_pairs() -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
     }
-    let profiles = profiles::all()?;
+    let folder = tempfile::tempdir().unwrap();
+    let profiles = profiles::all(folder.path())?;
     for suite in Suite::ALL {
         let mut words: Vec<OsString> = vec!["real".into(), "--points".into(), "1000000".into()];
         words.extend(profiles.iter().map(OsString::from));

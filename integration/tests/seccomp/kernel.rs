@@ -16,8 +16,8 @@ fn the_kernel_answers_as_the_rules_say() -> Result<(), Error> {
     }
     let world = World::new()?;
     world.install(binaries::probe()?, "/run/probe", 0o755)?;
-    let containerd = profiles::containerds(Containerd::V2)?;
-    let containerd = containerd.first().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [containerd, _] = profiles::containerds(folder.path(), Containerd::V2)?;
     let random = |seed: u32| vec![PathBuf::from(format!("random:{seed}"))];
     for (name, profiles) in [
         ("default", vec![containerd.clone(), profiles::builtin()]),
@@ -29,7 +29,7 @@ fn the_kernel_answers_as_the_rules_say() -> Result<(), Error> {
         ("random-2", random(1 << 20)),
         ("random-3", random(1 << 30)),
     ] {
-        let plan = Plan::of(Suite::Sid, name, &profiles)?;
+        let plan = Plan::of(Suite::Sid, &profiles)?;
         world.install(plan.program(), "/run/program", 0o644)?;
         let ends = tries(&world, &plan.tries(), &["/run/program"]);
         let unfiltered = tries(&world, &passing(&plan), &[]);

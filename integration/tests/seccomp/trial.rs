@@ -1,15 +1,16 @@
 //! Plans of syscalls to try, what became of them, and whether that is what the rules say.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use coaming_integration::{Error, Suite};
+use tempfile::TempDir;
 
 use crate::oracle;
 
 /// A merged filter, with syscalls to try under it.
 pub(crate) struct Plan {
-    folder: PathBuf,
+    folder: TempDir,
     wants: Vec<Want>,
 }
 
@@ -22,15 +23,13 @@ struct Want {
 
 impl Plan {
     /// Made by the oracle under the suite's libseccomp. All errnos but ENOSYS are 1000 or more: no syscall has such.
-    pub(crate) fn of(suite: Suite, name: &str, profiles: &[PathBuf]) -> Result<Plan, Error> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("seccomp-plan-{}-{suite}-{name}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+    pub(crate) fn of(suite: Suite, profiles: &[PathBuf]) -> Result<Plan, Error> {
+        let folder = tempfile::tempdir().unwrap();
         let mut words = vec!["plan".into(), "--distinct".into(), "--out".into()];
-        words.push(folder.clone().into_os_string());
+        words.push(folder.path().as_os_str().to_owned());
         words.extend(profiles.iter().map(|profile| profile.clone().into_os_string()));
         let (report, _) = oracle::run(suite, words)?;
-        let wants = fs::read_to_string(folder.join("wants")).unwrap();
+        let wants = fs::read_to_string(folder.path().join("wants")).unwrap();
         let want = |line: &str| {
             let [stubbed, bare, name] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
             Want { stubbed: stubbed.to_owned(), bare: bare.to_owned(), name: name.to_owned() }
@@ -41,15 +40,15 @@ impl Plan {
     }
 
     pub(crate) fn program(&self) -> PathBuf {
-        self.folder.join("program")
+        self.folder.path().join("program")
     }
 
     pub(crate) fn tries(&self) -> String {
-        fs::read_to_string(self.folder.join("tries")).unwrap()
+        fs::read_to_string(self.folder.path().join("tries")).unwrap()
     }
 
     pub(crate) fn section(&self) -> serde_json::Value {
-        serde_json::from_slice(&fs::read(self.folder.join("section.json")).unwrap()).unwrap()
+        serde_json::from_slice(&fs::read(self.folder.path().join("section.json")).unwrap()).unwrap()
     }
 
     /// Of each try whether it is let through: these may be made without a filter, too.
