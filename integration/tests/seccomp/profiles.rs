@@ -2,6 +2,7 @@
 //! own, and small ones with a killing default. None but the last is copied here.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -35,12 +36,13 @@ pub(crate) fn containerds(folder: &Path, containerd: Containerd) -> Result<[Path
     // Tests that want the same do not start a node each.
     static RECORDED: Mutex<BTreeMap<Containerd, [String; 2]>> = Mutex::new(BTreeMap::new());
     let mut recorded = RECORDED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !recorded.contains_key(&containerd) {
-        recorded.insert(containerd, record(containerd)?);
-    }
+    let sections = match recorded.entry(containerd) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => place.insert(record(containerd)?),
+    };
     let version = containerd.to_string().replace(' ', "-");
     let files = ["plain", "admin"].map(|kind| folder.join(format!("{version}-{kind}.json")));
-    for (file, section) in files.iter().zip(&recorded[&containerd]) {
+    for (file, section) in files.iter().zip(sections) {
         fs::write(file, section).unwrap();
     }
     Ok(files)
