@@ -46,7 +46,7 @@ enum Command {
         /// At how many points in all.
         #[arg(long, default_value_t = 10_000_000)]
         points: u64,
-        /// Of what; by the clock when not given.
+        /// The seed of the first pair; the next has the next. By the clock when not given, and in the report.
         #[arg(long)]
         seed: Option<u64>,
         /// A merge that is wrong, to see it found.

@@ -89,7 +89,7 @@ fn a_wrong_merge_is_found() -> Result<(), Error> {
 }
 
 /// The exceptions that one list of rules for all architectures forces are exceptions. An architecture that is given up is
-/// so with all its calls: x32 is in every tenth pair of real profiles.
+/// so with all its calls, as x32 is wherever a condition on `socket` (containerd 1.7 and later) meets `socketcall`.
 fn few_are_stricter(report: &Value) {
     let points = number(report, "points");
     let few = number(report, "stricterConditions") + number(report, "stricterMultiplexers");
