@@ -1,6 +1,7 @@
 //! What a filter answers, in the order in which the kernel prefers answers.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use super::SeccompError;
 
@@ -163,6 +164,16 @@ impl Ord for Action {
 impl PartialOrd for Action {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+/// The OCI name, and the number where there is one: `SCMP_ACT_ERRNO(38)`.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errno() {
+            Some(number) => write!(f, "{}({number})", self.name()),
+            None => f.write_str(self.name()),
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::ENOSYS;
-use super::order::le;
 use super::profile::{Condition, Flag, Rule, Test};
 use super::syscalls::{self, MULTIPLEXERS, Multiplexer};
 use super::table::{self, Table, TooMany, combine};
@@ -152,22 +151,6 @@ impl Function {
         }
     }
 
-    /// True when `self` is nowhere more permissive than `other`: by precedence, so that errnos are equal among
-    /// themselves; fewer architectures are stricter, and so is the absence of SPEC_ALLOW. ENOSYS above the highest
-    /// named syscall counts as the default it stands for: both refuse.
-    pub fn le(&self, other: &Self) -> bool {
-        let names: BTreeSet<&String> = self.calls.keys().chain(other.calls.keys()).collect();
-        self.default.strength() <= other.default.strength()
-            && self.arches.is_subset(&other.arches)
-            && (spec_allow(other.flags.as_ref()) || !spec_allow(self.flags.as_ref()))
-            && names.into_iter().all(|name| {
-                let (own, theirs) = (self.call(name), other.call(name));
-                let has = |narrow| self.arches.iter().any(|arch| arch.is_narrow() == narrow);
-                (!has(false) || le(&own.wide, &theirs.wide))
-                    && (!has(true) || le(&own.narrow, &theirs.narrow))
-            })
-    }
-
     /// What a syscall without a rule gets.
     pub fn default_action(&self) -> Action {
         self.default
@@ -176,6 +159,13 @@ impl Function {
     /// The architectures covered, the native one included.
     pub fn architectures(&self) -> &BTreeSet<Arch> {
         &self.arches
+    }
+
+    /// The flags of seccomp(2) as they count: absent ones are SPEC_ALLOW, TSYNC changes nothing.
+    pub fn flags(&self) -> BTreeSet<Flag> {
+        let mut flags = self.flags.clone().unwrap_or_else(|| BTreeSet::from([Flag::SpecAllow]));
+        flags.remove(&Flag::Tsync);
+        flags
     }
 
     /// The syscalls whose answer differs from the default for some arguments.
@@ -198,10 +188,11 @@ impl Function {
 
     /// The number lies above what the profile knows, so that the runtime answers ENOSYS.
     pub(super) fn is_beyond(&self, arch: Arch, syscall: &str) -> bool {
-        match (self.last.get(&arch), syscalls::number(syscall, arch)) {
-            (Some(last), Some(nr)) => has_stub(self.default) && nr > *last,
-            _ => false,
-        }
+        syscalls::number(syscall, arch).is_some_and(|nr| self.is_beyond_number(arch, nr))
+    }
+
+    pub(super) fn is_beyond_number(&self, arch: Arch, nr: u32) -> bool {
+        has_stub(self.default) && self.last.get(&arch).is_some_and(|last| nr > *last)
     }
 }
 
@@ -210,7 +201,7 @@ impl Call {
         Self { wide: Table::constant(action), narrow: Table::constant(action) }
     }
 
-    fn is(&self, action: Action) -> bool {
+    pub(super) fn is(&self, action: Action) -> bool {
         self.wide.uniform() == Some(action) && self.narrow.uniform() == Some(action)
     }
 
@@ -402,7 +393,7 @@ pub(super) fn last_named<'a>(
 }
 
 /// `None` is what runtimes make of it: SPEC_ALLOW.
-fn spec_allow(flags: Option<&BTreeSet<Flag>>) -> bool {
+pub(super) fn spec_allow(flags: Option<&BTreeSet<Flag>>) -> bool {
     flags.is_none_or(|flags| flags.contains(&Flag::SpecAllow))
 }
 
@@ -421,6 +412,6 @@ fn meet_flags(a: Option<&BTreeSet<Flag>>, b: Option<&BTreeSet<Flag>>) -> BTreeSe
     flags
 }
 
-fn too_complex(name: &str) -> SeccompError {
+pub(super) fn too_complex(name: &str) -> SeccompError {
     SeccompError::TooComplex { syscall: name.to_owned(), limit: table::LIMIT }
 }

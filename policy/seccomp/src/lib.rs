@@ -5,6 +5,7 @@
 //! is never weaker than the function, which is checked by following the compiled program along every path.
 
 mod action;
+mod answers;
 mod arch;
 mod builtin;
 mod compile;
@@ -14,7 +15,10 @@ mod docker;
 mod emit;
 mod error;
 mod exact;
+mod exceeds;
 mod function;
+mod join;
+mod normal;
 mod order;
 mod profile;
 mod program;
@@ -29,12 +33,16 @@ pub use compile::{compile, compile_as_written};
 pub use deny::deny_profile;
 pub use docker::{DockerProfile, Target};
 pub use error::SeccompError;
+pub use exceeds::{Counterexample, Excess};
 pub use function::{Function, Reading};
+pub use normal::Normal;
 pub use profile::{Flag, Listener, Profile};
 pub use program::{Instruction, Program, SeccompData};
 pub use source::Source;
 pub use syscalls::{is_known, suggest};
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -31,7 +31,8 @@ const CONSTANTS: &[u64] = &[
     u64::MAX - 1,
     u64::MAX,
 ];
-const NAMES: &[&str] = &["socket", "clone", "ioctl", "personality", "shmat", "read", "openat2"];
+pub(super) const NAMES: &[&str] =
+    &["socket", "clone", "ioctl", "personality", "shmat", "read", "openat2"];
 
 fn constant() -> impl Strategy<Value = u64> {
     prop_oneof![8 => proptest::sample::select(CONSTANTS), 1 => any::<u64>()]
@@ -77,7 +78,7 @@ fn condition() -> impl Strategy<Value = Condition> {
     })
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
+pub(super) fn rule() -> impl Strategy<Value = Rule> {
     let names = proptest::sample::subsequence(NAMES, 1..=2);
     (names, action(), proptest::collection::vec(condition(), 0..=2)).prop_map(
         |(names, action, conditions)| Rule {
@@ -88,7 +89,7 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
-fn profile(arches: &'static [Arch]) -> impl Strategy<Value = Profile> {
+pub(super) fn profile(arches: &'static [Arch]) -> impl Strategy<Value = Profile> {
     let arches = proptest::sample::subsequence(arches, 0..=arches.len());
     (action(), arches, proptest::collection::vec(rule(), 0..=3)).prop_map(
         |(default, arches, rules)| Profile {
@@ -101,7 +102,7 @@ fn profile(arches: &'static [Arch]) -> impl Strategy<Value = Profile> {
     )
 }
 
-fn points() -> impl Strategy<Value = Vec<[u64; 6]>> {
+pub(super) fn points() -> impl Strategy<Value = Vec<[u64; 6]>> {
     proptest::collection::vec(
         (argument(), argument()).prop_map(|(a, b)| [a, b, 7, 0, 0, u64::MAX]),
         24,
@@ -109,7 +110,7 @@ fn points() -> impl Strategy<Value = Vec<[u64; 6]>> {
 }
 
 /// The rules as they stand: the strictest that applies, or the default.
-fn evaluate(profile: &Profile, name: &str, args: [u64; 6]) -> Action {
+pub(super) fn evaluate(profile: &Profile, name: &str, args: [u64; 6]) -> Action {
     let holds = |c: &Condition| {
         let x = args[c.index];
         match c.test {
@@ -135,14 +136,14 @@ fn evaluate(profile: &Profile, name: &str, args: [u64; 6]) -> Action {
     profile.rules.iter().filter(applies).map(|r| r.action).min().unwrap_or(profile.default)
 }
 
-fn run(program: &Program, arch: Arch, nr: u32, args: [u64; 6]) -> Action {
+pub(super) fn run(program: &Program, arch: Arch, nr: u32, args: [u64; 6]) -> Action {
     let args = if arch == Arch::X86 { args.map(|a| a & 0xffff_ffff) } else { args };
     let data = SeccompData { nr, arch: arch.token(), instruction_pointer: 0, args };
     Action::from_return(program.eval(&data)).unwrap()
 }
 
 /// `None` for profiles that are refused as too complex, or for lack of a stricter action; there must not be many.
-fn built<T>(result: Result<T, SeccompError>) -> Option<T> {
+pub(super) fn built<T>(result: Result<T, SeccompError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(
@@ -156,7 +157,7 @@ fn built<T>(result: Result<T, SeccompError>) -> Option<T> {
     }
 }
 
-fn cases(cases: u32) -> ProptestConfig {
+pub(super) fn cases(cases: u32) -> ProptestConfig {
     // No files of failures: a failing case is printed whole, and PROPTEST_RNG_SEED runs it again. Of the cases, most must
     // be real ones.
     ProptestConfig {
@@ -167,8 +168,8 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-const NATIVE: &[Arch] = &[];
-const MIXED: &[Arch] = &[Arch::X86_64, Arch::X86, Arch::X32];
+pub(super) const NATIVE: &[Arch] = &[];
+pub(super) const MIXED: &[Arch] = &[Arch::X86_64, Arch::X86, Arch::X32];
 
 #[cfg(target_arch = "x86_64")]
 proptest! {

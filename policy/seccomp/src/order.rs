@@ -20,30 +20,35 @@ pub(super) fn le(a: &Table<Action>, b: &Table<Action>) -> bool {
 
 /// Arguments at which `a` is weaker than `b`, if there are any.
 pub(super) fn weaker_at(a: &Table<Action>, b: &Table<Action>) -> Result<Option<[u64; 6]>, TooLong> {
+    place(a, b, |own, theirs| own.strength() > theirs.strength())
+}
+
+/// Arguments at which the two labels are related as asked, if there are any.
+pub(super) fn place<A: Copy + Eq, B: Copy + Eq>(
+    a: &Table<A>,
+    b: &Table<B>,
+    related: impl Fn(A, B) -> bool,
+) -> Result<Option<[u64; 6]>, TooLong> {
     let mut steps = STEPS;
-    let above = |own: Action, theirs: Action| own.strength() > theirs.strength();
-    let cubes = |table: &Table<Action>| -> Vec<Cube> {
-        table.pieces.iter().map(|(cube, _)| *cube).collect()
-    };
-    let (own, theirs) = (cubes(a), cubes(b));
-    for (cube, action) in &a.pieces {
-        for (other, _) in b.pieces.iter().filter(|(_, bound)| above(*action, *bound)) {
+    let (own, theirs) = (a.cubes(), b.cubes());
+    for (cube, label) in &a.pieces {
+        for (other, _) in b.pieces.iter().filter(|(_, other)| related(*label, *other)) {
             if let Some(both) = cube.intersect(other) {
                 return Ok(Some(both.first()));
             }
         }
-        if above(*action, b.rest)
+        if related(*label, b.rest)
             && let Some(args) = member(*cube, &theirs, &mut steps)?
         {
             return Ok(Some(args));
         }
     }
-    for (cube, _) in b.pieces.iter().filter(|(_, bound)| above(a.rest, *bound)) {
+    for (cube, _) in b.pieces.iter().filter(|(_, other)| related(a.rest, *other)) {
         if let Some(args) = member(*cube, &own, &mut steps)? {
             return Ok(Some(args));
         }
     }
-    if above(a.rest, b.rest) {
+    if related(a.rest, b.rest) {
         return member(Cube::ANY, &[own, theirs].concat(), &mut steps);
     }
     Ok(None)

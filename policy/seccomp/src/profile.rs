@@ -29,7 +29,7 @@ pub struct Listener {
 }
 
 /// A flag of seccomp(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flag {
     /// Accepted, and without effect: runc and crun synchronise threads anyway.
     Tsync,
@@ -148,7 +148,8 @@ impl Flag {
         Self::ALL.iter().find(|(_, n)| *n == name).map(|(flag, _)| *flag)
     }
 
-    fn name(self) -> &'static str {
+    /// The OCI name.
+    pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(flag, _)| *flag == self).map_or("", |(_, name)| name)
     }
 }

@@ -47,6 +47,18 @@ impl<L: Copy + Eq> Table<L> {
         self.pieces.iter().map(|(_, label)| *label).chain([self.rest])
     }
 
+    /// The patterns alone.
+    pub(super) fn cubes(&self) -> Vec<Cube> {
+        self.pieces.iter().map(|(cube, _)| *cube).collect()
+    }
+
+    /// The function with each label changed.
+    pub(super) fn map<M: Copy + Eq>(&self, change: impl Fn(L) -> M) -> Table<M> {
+        let rest = change(self.rest);
+        let changed = self.pieces.iter().map(|(cube, label)| (*cube, change(*label)));
+        Table { pieces: changed.filter(|(_, label)| *label != rest).collect(), rest }
+    }
+
     /// The function on tuples of 32-bit arguments.
     pub(super) fn narrow(&self) -> Result<Self, TooMany> {
         let pieces = self.pieces.iter().filter_map(|(cube, label)| Some((cube.narrow()?, *label)));

@@ -1,0 +1,171 @@
+//! The least permissive function that allows whatever either of two allows; for putting recordings together.
+//!
+//! The default, the answers and the flags are easy: the more permissive of both. Two things are not, because one function
+//! has one default and one table a syscall for all its architectures, and one boundary above which the runtime says ENOSYS:
+//!
+//! - **Architectures.** The join covers those of both. On one that only one side covers, the other kills, which counts as
+//!   the strictest answer there is (as in [`Function::le`]): the join says there what the one side says. With equal defaults that can be written down; a join of
+//!   "allow" on x86_64 with "refuse, on x86_64 and i386 too" cannot, and is refused.
+//! - **The runtime's ENOSYS** above the highest named syscall. The join's boundary is the higher of both, so that what
+//!   either allows stays reachable. Between the two boundaries one side says ENOSYS and the other its default. Where the
+//!   join's default is SCMP_ACT_ERRNO, both are refusals of equal strength, and the join gives its default's errno.
+//!   Where the default is stricter, ENOSYS is the more permissive answer, and no single boundary gives it: refused.
+//!
+//! So the result is built first and then held against both functions, for every number of every architecture; where it
+//! is not the pointwise maximum, the join is refused, with the place and what to do.
+//!
+//! Of two errnos (and of two messages of SCMP_ACT_TRACE) the join takes the greater in the order of [`Action`], as the meet
+//! takes the lesser: ENOSYS is the least, the others go by number. So each absorbs the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::function::{Call, Function, has_stub, spec_allow, too_complex};
+use super::order::place;
+use super::profile::Flag;
+use super::syscalls::{self, SPAN};
+use super::table::{Table, TooMany, combine};
+use super::{Action, Arch, SeccompError};
+
+/// The boundary of a function that has none: no number is above it.
+const UNBOUNDED: u32 = u32::MAX;
+
+impl Function {
+    /// The function that is the more permissive of the two everywhere. Commutative, associative, idempotent; it and
+    /// [`Function::meet`] absorb each other.
+    ///
+    /// What [`Function::to_profile`] writes of a join may be narrower than the join, never wider: on architectures with
+    /// `socketcall` a conditional rule on `socket` costs `socketcall`, as in every profile that is written.
+    ///
+    /// # Errors
+    /// [`SeccompError::TooComplex`] when it needs more patterns than allowed; [`SeccompError::Unsupported`] when no single
+    /// function is the more permissive of the two on every architecture, naming the first place.
+    pub fn join(&self, other: &Self) -> Result<Self, SeccompError> {
+        let default = self.default.max(other.default);
+        let arches = &self.arches | &other.arches;
+        let names: BTreeSet<&String> = self.calls.keys().chain(other.calls.keys()).collect();
+        let mut calls = BTreeMap::new();
+        for name in names {
+            let half = |narrow| self.half(other, name, &arches, narrow, default);
+            let fail = |TooMany| too_complex(name);
+            let call = Call { wide: half(false).map_err(fail)?, narrow: half(true).map_err(fail)? };
+            if !call.is(default) {
+                calls.insert(name.clone(), call);
+            }
+        }
+        let last = if has_stub(default) {
+            let boundary = |arch: &Arch| self.boundary(*arch).max(other.boundary(*arch));
+            let bounded = arches.iter().filter_map(|arch| Some((*arch, boundary(arch)?)));
+            bounded.filter(|(_, nr)| *nr != UNBOUNDED).collect()
+        } else {
+            BTreeMap::new()
+        };
+        let flags = match (&self.flags, &other.flags) {
+            (None, None) => None,
+            (a, b) => Some(join_flags(a.as_ref(), b.as_ref())),
+        };
+        let joined = Self { default, arches, flags, calls, last };
+        joined.is_maximum_of(self, other)?;
+        Ok(joined)
+    }
+
+    /// One syscall's table for the architectures of one width. They may want different ones, where only one side covers
+    /// some: the first speaks for all, and [`Self::is_maximum_of`] asks the others.
+    fn half(
+        &self,
+        other: &Self,
+        name: &str,
+        arches: &BTreeSet<Arch>,
+        narrow: bool,
+        default: Action,
+    ) -> Result<Table<Action>, TooMany> {
+        let mut of_width = arches.iter().filter(|arch| arch.is_narrow() == narrow).copied();
+        let has_it = |arch: &Arch| syscalls::number(name, *arch).is_some();
+        match of_width.clone().find(has_it).or_else(|| of_width.next()) {
+            Some(arch) => combine(&self.says(arch, name), &other.says(arch, name), Action::max),
+            None => Ok(Table::constant(default)),
+        }
+    }
+
+    /// The highest number to which the function has more to say than the runtime's ENOSYS. A default of ENOSYS has no
+    /// boundary, and needs none above the highest call that it lets through.
+    fn boundary(&self, arch: Arch) -> Option<u32> {
+        if !self.arches.contains(&arch) {
+            return None;
+        }
+        if has_stub(self.default) {
+            return Some(self.last.get(&arch).copied().unwrap_or(UNBOUNDED));
+        }
+        let lets_through = |call: &Call| {
+            let table = if arch.is_narrow() { &call.narrow } else { &call.wide };
+            table.labels().any(|action| !action.is_refusal())
+        };
+        let open = self.calls.iter().filter(|(_, call)| lets_through(call));
+        open.filter_map(|(name, _)| syscalls::number(name, arch)).max()
+    }
+
+    fn is_maximum_of(&self, a: &Self, b: &Self) -> Result<(), SeccompError> {
+        for arch in self.arches.iter().copied() {
+            // One number above all that are known stands for those that are yet to come.
+            for nr in arch.base()..=arch.base() + SPAN {
+                let name = || syscalls::name(nr, arch).unwrap_or_default().to_owned();
+                let (ours, theirs) =
+                    (a.answers_if_covered(arch, nr), b.answers_if_covered(arch, nr));
+                let want =
+                    combine(&ours, &theirs, Action::max).map_err(|_| too_complex(&name()))?;
+                let stub = a.is_beyond_number(arch, nr) || b.is_beyond_number(arch, nr);
+                let differs = |want: Action, got: Action| {
+                    want != got && !(stub && is_errno(want) && is_errno(got))
+                };
+                if place(&want, &self.answers(arch, nr), differs) != Ok(None) {
+                    return Err(refused(a, b, arch, nr));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_errno(action: Action) -> bool {
+    matches!(action, Action::Errno(_))
+}
+
+fn refused(a: &Function, b: &Function, arch: Arch, nr: u32) -> SeccompError {
+    let call = match syscalls::name(nr, arch) {
+        Some(name) => name.to_owned(),
+        None => format!("number {nr}"),
+    };
+    let why = if a.arches.contains(&arch)
+        && b.arches.contains(&arch)
+        && a.is_beyond_number(arch, nr) != b.is_beyond_number(arch, nr)
+    {
+        format!(
+            "on {} the runtime answers ENOSYS to {call} in one profile, which names no syscall of so high a number, and \
+             the other profile is stricter: name the same highest syscall in both, with the default action where it \
+             is not to be allowed",
+            arch.oci()
+        )
+    } else {
+        format!(
+            "only one of them covers some architectures, and no single default and rule for {call} gives on each of them \
+             what that one allows ({} is the first); give both profiles the same architectures",
+            arch.oci()
+        )
+    };
+    SeccompError::Unsupported { what: "the join of these two profiles".to_owned(), why }
+}
+
+/// The dual of the meet's flags: what is logged by both, what either may do.
+fn join_flags(a: Option<&BTreeSet<Flag>>, b: Option<&BTreeSet<Flag>>) -> BTreeSet<Flag> {
+    let has = |set: Option<&BTreeSet<Flag>>, flag| set.is_some_and(|set| set.contains(&flag));
+    let mut flags = BTreeSet::new();
+    if has(a, Flag::Log) && has(b, Flag::Log) {
+        flags.insert(Flag::Log);
+    }
+    if spec_allow(a) || spec_allow(b) {
+        flags.insert(Flag::SpecAllow);
+    }
+    if has(a, Flag::WaitKillableRecv) || has(b, Flag::WaitKillableRecv) {
+        flags.insert(Flag::WaitKillableRecv);
+    }
+    flags
+}
