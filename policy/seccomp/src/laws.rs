@@ -8,7 +8,9 @@ use super::oracle::{MIXED, NAMES, NATIVE, built, cases, evaluate, points, profil
 use super::order::place;
 use super::profile::{Condition, Profile, Rule, Test};
 use super::table::Table;
-use super::{Action, Arch, Excess, Function, Reading, SeccompError, syscalls};
+use super::{
+    Action, Arch, CallDiff, Diff, Excess, Function, Reading, SeccompError, When, syscalls,
+};
 
 fn function(profile: &Profile) -> Result<Function, TestCaseError> {
     built(Function::of(profile, Reading::Runtime))
@@ -159,7 +161,8 @@ proptest! {
             }
             Some(other) => prop_assert!(false, "{}", other),
             None => {
-                for arch in ARCHES {
+                // Where only the other has an architecture, this one kills: nothing is stricter.
+                for arch in a.architectures().iter().copied() {
                     for name in NAMES.iter().chain(&OTHERS) {
                         for args in &points {
                             let (x, y) = (a.eval(arch, name, *args), b.eval(arch, name, *args));
@@ -266,6 +269,109 @@ proptest! {
         prop_assert_eq!(built(a.equals(&b)), Some(!differ));
         if !differ {
             same(&a, &b, &points)?;
+        }
+    }
+}
+
+/// Reads what [`super::diff`] says of arguments: alternatives of ands of alternatives of tests.
+fn holds(words: &str, syscall: &str, args: &[u64; 6]) -> bool {
+    let words = words.trim();
+    if let Some(inner) = words.strip_prefix("not (").and_then(|rest| rest.strip_suffix(')')) {
+        return !holds(inner, syscall, args);
+    }
+    if let Some(inner) = words.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        return holds(inner, syscall, args);
+    }
+    // What stands in parentheses is last.
+    let (front, last) = words.split_once('(').map_or((words, None), |(front, _)| {
+        let front = front.strip_suffix("not ").unwrap_or(front);
+        (front.strip_suffix(" and ").unwrap(), Some(&words[front.len()..]))
+    });
+    if let Some(last) = last {
+        return holds(front, syscall, args)
+            && holds(last.trim_start_matches(" and "), syscall, args);
+    }
+    if words.contains(" or ") {
+        return words.split(" or ").any(|part| holds(part, syscall, args));
+    }
+    if words.contains(" and ") {
+        return words.split(" and ").all(|part| holds(part, syscall, args));
+    }
+    let value = |word: &str| -> u64 {
+        let names = [
+            ("domain", 0),
+            ("type", 1),
+            ("flags", 0),
+            ("fd", 0),
+            ("op", 1),
+            ("persona", 0),
+            ("shmid", 0),
+            ("shmaddr", 1),
+            ("call", 0),
+        ];
+        if let Some((_, index)) = names.iter().find(|(name, _)| *name == word) {
+            return args[*index];
+        }
+        if let Some(index) = word.strip_prefix("arg") {
+            return args[index.parse::<usize>().unwrap()];
+        }
+        match word.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).unwrap(),
+            None => word.parse().unwrap(),
+        }
+    };
+    let parts: Vec<&str> = words.split(' ').collect();
+    match parts.as_slice() {
+        [a, "&", mask, "=", b] => value(a) & value(mask) == value(b),
+        [a, "&", mask, "!=", b] => value(a) & value(mask) != value(b),
+        [a, "=", b] => value(a) == value(b),
+        [a, "!=", b] => value(a) != value(b),
+        [a, ">=", b] => value(a) >= value(b),
+        [a, "<=", b] => value(a) <= value(b),
+        [a, "<=", b, "<=", c] => value(a) <= value(b) && value(b) <= value(c),
+        other => panic!("{syscall}: {other:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    /// Wherever answers differ, the difference is told, with both answers, and nowhere else.
+    #[test]
+    fn a_diff_tells_every_difference_and_no_other(a in profile(MIXED), b in profile(MIXED), points in points()) {
+        let (a, b) = (function(&a)?, function(&b)?);
+        let diff = a.diff(&b);
+        let equal = built(a.equals(&b)).ok_or_else(|| TestCaseError::reject("too complex"))?;
+        if diff.is_empty() {
+            prop_assert!(equal);
+        }
+        if equal {
+            // A boundary alone may differ in name: by numbers that are all listed.
+            prop_assert!(Diff { boundaries: Vec::new(), ..diff.clone() }.is_empty(), "{}", diff);
+        }
+        for arch in a.architectures() & b.architectures() {
+            for name in NAMES {
+                if syscalls::number(name, arch).is_none() || !(a.calls.contains_key(*name) || b.calls.contains_key(*name)) {
+                    continue;
+                }
+                let told: Vec<&CallDiff> = diff.calls.iter()
+                    .filter(|call| call.syscalls.iter().any(|n| n == name) && call.architectures.contains(&arch)).collect();
+                for args in &points {
+                    let args = if arch.is_narrow() { args.map(|arg| arg & 0xffff_ffff) } else { *args };
+                    let (x, y) = (a.eval(arch, name, args), b.eval(arch, name, args));
+                    let here = |call: &&&CallDiff| {
+                        let When { conditions, .. } = &call.when;
+                        conditions.is_empty() || conditions.iter().any(|words| !words.starts_with("for example") && holds(words, name, &args))
+                    };
+                    let found: Vec<_> = told.iter().filter(here).map(|call| (call.ours, call.theirs)).collect();
+                    if x != y {
+                        let cut = told.iter().any(|call| call.when.more);
+                        prop_assert!(found == [(x, y)] || cut && found.is_empty(), "{} {:x?} {:?} {}", name, args, found, diff);
+                    } else {
+                        prop_assert!(found.is_empty(), "{} {:x?} {:?} {}", name, args, found, diff);
+                    }
+                }
+            }
         }
     }
 }

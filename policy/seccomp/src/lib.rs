@@ -7,10 +7,12 @@
 mod action;
 mod answers;
 mod arch;
+mod arguments;
 mod builtin;
 mod compile;
 mod cube;
 mod deny;
+mod diff;
 mod docker;
 mod emit;
 mod error;
@@ -23,6 +25,7 @@ mod order;
 mod profile;
 mod program;
 mod source;
+mod spo;
 mod syscalls;
 mod table;
 
@@ -31,6 +34,7 @@ pub use arch::Arch;
 pub use builtin::builtin;
 pub use compile::{compile, compile_as_written};
 pub use deny::deny_profile;
+pub use diff::{CallDiff, Diff, When};
 pub use docker::{DockerProfile, Target};
 pub use error::SeccompError;
 pub use exceeds::{Counterexample, Excess};

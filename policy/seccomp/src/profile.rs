@@ -188,11 +188,11 @@ struct RawRule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawCondition {
-    index: u32,
-    value: u64,
+    pub(super) index: u32,
+    pub(super) value: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
-    value_two: u64,
-    op: String,
+    pub(super) value_two: u64,
+    pub(super) op: String,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for

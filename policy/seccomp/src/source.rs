@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DockerProfile, Profile, SeccompError, Target};
+use super::{DockerProfile, Profile, SeccompError, Target, spo};
 
 /// The size limit of a profile file, in bytes. The largest in the wild are around 30 kB.
 const LIMIT: usize = 1 << 20;
 
-/// A profile as written: an OCI section, or the containerd/Docker format.
+/// A profile as written: an OCI section, or the containerd/Docker format. A `SeccompProfile` of the Security Profiles
+/// Operator is an OCI section in an envelope, and is kept as that section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -18,13 +19,18 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads the content of a profile file (JSON). Unknown and repeated fields are errors.
+    /// Reads the content of a profile file: JSON, or a `SeccompProfile` object in JSON or YAML. The format is told by the
+    /// content. Unknown and repeated fields are errors.
     ///
     /// # Errors
-    /// [`SeccompError::TooLarge`], [`SeccompError::Parse`] with line and column, [`SeccompError::Value`].
+    /// [`SeccompError::TooLarge`], [`SeccompError::Parse`] with line and column, [`SeccompError::Value`], and
+    /// [`SeccompError::Unsupported`] for an object that cannot stand by itself.
     pub fn parse(bytes: &[u8]) -> Result<Self, SeccompError> {
         if bytes.len() > LIMIT {
             return Err(SeccompError::TooLarge { size: bytes.len(), limit: LIMIT });
+        }
+        if let Some(profile) = spo::read(bytes) {
+            return profile.map(Self::Oci);
         }
         // The Docker format is a superset of the OCI one, so one strict reader serves both.
         let docker: DockerProfile = serde_json::from_slice(bytes)
