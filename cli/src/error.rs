@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use coaming_policy::document::DocumentError;
 use coaming_policy::json::JsonError;
+use coaming_policy::seccomp::SeccompError;
 use coaming_shim::bundle::BundleError;
 use coaming_shim::state::StateError;
 
@@ -26,6 +27,12 @@ pub(crate) enum CommandError {
     /// config.json is not what runtimes and coaming read alike.
     #[error("{}: {error}", .path.display())]
     Json { path: PathBuf, error: JsonError },
+    /// A seccomp profile cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Profile { path: PathBuf, error: SeccompError },
+    /// Two seccomp profiles cannot be combined.
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
     /// The bundle is no longer what was asked.
     #[error(
         "{} has been through coaming already, so that what was asked is no longer in it; see \

@@ -8,6 +8,7 @@ mod explain;
 mod lint;
 mod output;
 mod schema;
+mod seccomp;
 
 use std::io;
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ enum Command {
     Check(check::Arguments),
     Explain(explain::Arguments),
     Schema(schema::Arguments),
+    Seccomp(seccomp::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
         Command::Schema(arguments) => schema::run(&arguments, &mut out),
+        Command::Seccomp(arguments) => seccomp::run(&arguments, &mut out),
     };
     match done.and_then(|outcome| output::finish(&mut out).map(|()| outcome)) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

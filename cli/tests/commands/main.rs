@@ -5,6 +5,7 @@
 mod check;
 mod explain;
 mod schema;
+mod seccomp;
 
 use std::fs;
 use std::path::Path;

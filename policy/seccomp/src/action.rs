@@ -198,6 +198,42 @@ mod tests {
     }
 
     #[test]
+    fn every_name_of_the_specification_is_known() {
+        // runtime-spec, config-linux.md, "Seccomp": the names, strictest first; the last of each is ours.
+        let order = [
+            &["SCMP_ACT_KILL_PROCESS"][..],
+            &["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD"],
+            &["SCMP_ACT_TRAP"],
+            &["SCMP_ACT_ERRNO"],
+            &["SCMP_ACT_NOTIFY"],
+            &["SCMP_ACT_TRACE"],
+            &["SCMP_ACT_LOG"],
+            &["SCMP_ACT_ALLOW"],
+        ];
+        for (strength, names) in order.into_iter().enumerate() {
+            for name in names {
+                let action = Action::parse("x", name, None).unwrap();
+                assert_eq!(usize::from(action.strength()), strength, "{name}");
+                assert_eq!(Some(&action.name()), names.last());
+            }
+        }
+    }
+
+    #[test]
+    fn between_errnos_the_choice_is_fixed_whoever_is_asked() {
+        use Action::Errno;
+        for (one, other) in [(Errno(38), Errno(1)), (Errno(38), Errno(4095)), (Errno(1), Errno(13))]
+        {
+            assert_eq!((one.min(other), other.min(one)), (one, one));
+            assert_eq!((one.max(other), other.max(one)), (other, other));
+            assert_eq!(one.strength(), other.strength());
+        }
+        assert_eq!(Action::Trace(7).min(Action::Trace(2)), Action::Trace(2));
+        assert_eq!(Errno(38).to_string(), "SCMP_ACT_ERRNO(38)");
+        assert_eq!(Action::Allow.to_string(), "SCMP_ACT_ALLOW");
+    }
+
+    #[test]
     fn an_errno_belongs_to_errno_and_trace_only() {
         assert_eq!(Action::parse("x", "SCMP_ACT_ERRNO", None), Ok(Action::Errno(1)));
         assert_eq!(Action::parse("x", "SCMP_ACT_TRACE", Some(7)), Ok(Action::Trace(7)));

@@ -11,6 +11,9 @@
 //!   join's default is SCMP_ACT_ERRNO, both are refusals of equal strength, and the join gives its default's errno.
 //!   Where the default is stricter, ENOSYS is the more permissive answer, and no single boundary gives it: refused.
 //!
+//! - Both together: a call that one side lets through on i386, and that lies above the other's boundary on x32, would be
+//!   named by whoever writes the join down, and so be let through on x32 too: refused.
+//!
 //! So the result is built first and then held against both functions, for every number of every architecture; where it
 //! is not the pointwise maximum, the join is refused, with the place and what to do.
 //!
@@ -22,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::function::{Call, Function, has_stub, spec_allow, too_complex};
 use super::order::place;
 use super::profile::Flag;
-use super::syscalls::{self, SPAN};
+use super::syscalls::{self, MULTIPLEXERS, SPAN};
 use super::table::{Table, TooMany, combine};
 use super::{Action, Arch, SeccompError};
 
@@ -105,6 +108,9 @@ impl Function {
 
     fn is_maximum_of(&self, a: &Self, b: &Self) -> Result<(), SeccompError> {
         for arch in self.arches.iter().copied() {
+            if let Some(nr) = self.let_through_beyond(arch) {
+                return Err(refused(a, b, arch, nr));
+            }
             // One number above all that are known stands for those that are yet to come.
             for nr in arch.base()..=arch.base() + SPAN {
                 let name = || syscalls::name(nr, arch).unwrap_or_default().to_owned();
@@ -122,6 +128,21 @@ impl Function {
             }
         }
         Ok(())
+    }
+}
+
+impl Function {
+    /// A call that is let through on another architecture and lies above this one's boundary. Written down it would be
+    /// named, and so be below the boundary here too.
+    fn let_through_beyond(&self, arch: Arch) -> Option<u32> {
+        self.calls.iter().find_map(|(name, call)| {
+            let nr = syscalls::number(name, arch).filter(|nr| self.is_beyond_number(arch, *nr))?;
+            let table = if arch.is_narrow() { &call.narrow } else { &call.wide };
+            // A multiplexer's own rules are not written down, unless it was named.
+            let derived = table.uniform().is_none() && MULTIPLEXERS.iter().any(|m| m.name == name);
+            let open = !derived && table.labels().any(|action| !action.is_refusal());
+            open.then_some(nr)
+        })
     }
 }
 
@@ -168,4 +189,117 @@ fn join_flags(a: Option<&BTreeSet<Flag>>, b: Option<&BTreeSet<Flag>>) -> BTreeSe
         flags.insert(Flag::WaitKillableRecv);
     }
     flags
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{Profile, Reading, compile};
+
+    fn function(value: &Value) -> Function {
+        Function::of(&Profile::from_oci(value).unwrap(), Reading::Policy).unwrap()
+    }
+
+    fn allowing(default: &str, names: &[&str], arches: &[&str]) -> Function {
+        function(&json!({"defaultAction": default, "architectures": arches,
+            "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]}))
+    }
+
+    #[test]
+    fn two_recordings_make_one_that_lets_both_run() {
+        let a = allowing("SCMP_ACT_ERRNO", &["read", "openat2"], &[]);
+        let b = allowing("SCMP_ACT_ERRNO", &["write", "fchmodat2"], &[]);
+        let joined = a.join(&b).unwrap();
+        let program = compile(&joined.to_profile().unwrap()).unwrap();
+        for (name, want) in [
+            ("read", Action::Allow),
+            ("write", Action::Allow),
+            ("openat2", Action::Allow),
+            ("fchmodat2", Action::Allow),
+            ("mount", Action::Errno(1)),
+            // Between the two boundaries: the errno of the default.
+            ("faccessat2", Action::Errno(1)),
+        ] {
+            assert_eq!(joined.eval(Arch::native(), name, [0; 6]), want, "{name}");
+            let Some(nr) = syscalls::number(name, Arch::native()) else { continue };
+            let data = crate::SeccompData {
+                nr,
+                arch: Arch::native().token(),
+                instruction_pointer: 0,
+                args: [0; 6],
+            };
+            assert_eq!(program.eval(&data), want.to_return(), "{name}");
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn an_architecture_of_one_side_keeps_what_that_side_says() {
+        let plain = allowing("SCMP_ACT_ERRNO", &["read", "write"], &[]);
+        let wide = allowing(
+            "SCMP_ACT_ERRNO",
+            &["read", "fork", "openat2"],
+            &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        );
+        let joined = plain.join(&wide).unwrap();
+        let at = |arch, name| joined.eval(arch, name, [0; 6]);
+        assert_eq!(at(Arch::X86_64, "write"), Action::Allow);
+        assert_eq!(at(Arch::X86, "fork"), Action::Allow);
+        // i386 is the second profile's alone, and that one refuses it.
+        assert_eq!(at(Arch::X86, "write"), Action::Errno(1));
+        assert_eq!(at(Arch::X32, "read"), Action::KillThread);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn what_no_single_function_says_is_refused_with_a_remedy() {
+        let open = function(&json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+        let wide = allowing("SCMP_ACT_ERRNO", &["read"], &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]);
+        // Two architectures of one width, of which one side has one.
+        let x32 = allowing("SCMP_ACT_ERRNO", &["openat2"], &["SCMP_ARCH_X32", "SCMP_ARCH_X86"]);
+        let x86 = allowing("SCMP_ACT_ERRNO", &["write", "openat2"], &["SCMP_ARCH_X86"]);
+        for (a, b) in [(&open, &wide), (&x32, &x86)] {
+            for error in [a.join(b), b.join(a)].map(|joined| joined.unwrap_err().to_string()) {
+                assert!(
+                    error.contains("SCMP_ARCH_X") && error.contains("same architectures"),
+                    "{error}"
+                );
+            }
+        }
+        // Named for i386, personality would no longer be above the boundary of x32.
+        let named = allowing("SCMP_ACT_ERRNO", &["personality"], &["SCMP_ARCH_X86"]);
+        let bounded = allowing("SCMP_ACT_ERRNO", &["shmat"], &["SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
+        let error = named.join(&bounded).unwrap_err().to_string();
+        assert!(error.contains("personality") && error.contains("SCMP_ARCH_X32"), "{error}");
+        let low = allowing("SCMP_ACT_KILL_PROCESS", &["openat2"], &[]);
+        let high = allowing("SCMP_ACT_KILL_PROCESS", &["fchmodat2"], &[]);
+        let error = low.join(&high).unwrap_err().to_string();
+        assert!(
+            error.contains("ENOSYS to pidfd_getfd") && error.contains("highest syscall"),
+            "{error}"
+        );
+        // The remedy is one.
+        let mended = function(&json!({"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [
+            {"names": ["openat2"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["fchmodat2"], "action": "SCMP_ACT_KILL_PROCESS"}]}));
+        let joined = mended.join(&high).unwrap();
+        assert_eq!(joined.eval(Arch::native(), "pidfd_getfd", [0; 6]), Action::KillProcess);
+        assert_eq!(joined.eval(Arch::native(), "openat2", [0; 6]), Action::Allow);
+    }
+
+    #[test]
+    fn flags_join_as_the_dual_of_their_meet() {
+        let log = "SECCOMP_FILTER_FLAG_LOG";
+        let spec = "SECCOMP_FILTER_FLAG_SPEC_ALLOW";
+        let with =
+            |flags: Value| function(&json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags}));
+        let bits =
+            |a: &Function, b: &Function| a.join(b).unwrap().to_profile().unwrap().kernel_flags();
+        assert_eq!(bits(&with(json!([log, spec])), &with(json!([spec]))), 4);
+        assert_eq!(bits(&with(json!([log])), &with(json!([log]))), 2);
+        assert_eq!(bits(&with(json!(null)), &with(json!([]))), 4);
+        assert_eq!(bits(&with(json!([])), &with(json!([]))), 0);
+    }
 }

@@ -1,8 +1,10 @@
 //! seccomp: profiles, their algebra, their compilation and a check of the result.
 //!
-//! A profile (OCI section or containerd/Docker format) is read as a function from architecture, syscall and arguments
-//! to an action. Functions are exact: their meet is the pointwise strictest answer, and what is written back or compiled
-//! is never weaker than the function, which is checked by following the compiled program along every path.
+//! A profile (OCI section, containerd/Docker format, or object of the Security Profiles Operator) is read as a function
+//! from architecture, syscall and arguments to an action. Functions are exact: their meet is the pointwise strictest
+//! answer, their join the most permissive, and what is written back or compiled is never weaker than the function, which
+//! is checked by following the compiled program along every path. Functions that are equal have equal normal forms, and of
+//! two that are not, the difference is told in words.
 
 mod action;
 mod answers;
@@ -45,6 +47,8 @@ pub use program::{Instruction, Program, SeccompData};
 pub use source::Source;
 pub use syscalls::{is_known, suggest};
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
