@@ -125,6 +125,9 @@ impl Words<'_> {
             return (vec![Some(self.pattern(index, *one, true))], false);
         }
         let outside = complement(patterns, self.full());
+        if outside.as_ref().is_ok_and(Vec::is_empty) {
+            return (vec![None], false);
+        }
         if let Ok([one]) = outside.as_deref() {
             return (vec![Some(self.pattern(index, *one, false))], false);
         }
@@ -250,6 +253,15 @@ mod tests {
         let table = Table { pieces: vec![(zero, false)], rest: true };
         let (words, _) = in_words(&inside(&table), "clone", Arch::X86_64);
         assert_eq!(words, ["flags & 0x7e020000 != 0"]);
+    }
+
+    #[test]
+    fn parts_that_are_everything_need_no_condition() {
+        let parts = [(1, 1), (3, 0), (3, 2)].map(|(mask, value)| Cube::on(0, mask, value));
+        assert_eq!(in_words(&parts, "socket", Arch::X86_64), (Vec::new(), false));
+        let most = parts.get(..2).unwrap();
+        let (words, _) = in_words(most, "socket", Arch::X86_64);
+        assert_eq!(words, ["domain & 0x3 != 0x2"]);
     }
 
     #[test]

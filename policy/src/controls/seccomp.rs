@@ -25,8 +25,8 @@ use coaming_config::suggest;
 const FIELD: &str = "linux.seccomp";
 
 /// What a policy writes. A profile is named by a path below the policy's directory (an OCI seccomp
-/// section, or the containerd and Docker format with conditions on capabilities and kernel), or is
-/// the built-in `runtime-default`.
+/// section, the containerd and Docker format with conditions on capabilities and kernel, or a
+/// `SeccompProfile` of the Security Profiles Operator), or is the built-in `runtime-default`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SeccompDocument {
