@@ -7,7 +7,9 @@ use super::table::{Table, TooMany};
 /// The most conditions that are spelt out for one answer of one syscall.
 const SPELT: usize = 8;
 /// The most stretches of numbers that make one condition.
-const STRETCHES: usize = 4;
+const STRETCHES: usize = 8;
+
+const LOW: u64 = 0xffff_ffff;
 
 /// Names of arguments, from the section 2 manual pages; those that filters look at.
 const NAMES: &[(&str, &[&str])] = &[
@@ -113,7 +115,7 @@ impl Words<'_> {
     }
 
     fn full(&self) -> u64 {
-        if self.arch.is_narrow() { 0xffff_ffff } else { u64::MAX }
+        if self.arch.is_narrow() { LOW } else { u64::MAX }
     }
 
     /// The values of one argument that some pattern holds: `None` for all of them, one condition for each part.
@@ -131,11 +133,17 @@ impl Words<'_> {
         if let Ok([one]) = outside.as_deref() {
             return (vec![Some(self.pattern(index, *one, false))], false);
         }
-        if let Some(stretches) = stretches(patterns, self.full()) {
-            return (vec![Some(self.stretches(index, &stretches))], false);
+        // What the kernel takes for 32 bits is often held against the lower half alone.
+        let lower = patterns.iter().all(|pattern| pattern.mask & !LOW == 0);
+        let (name, full) = match self.name(index) {
+            name if lower && self.full() != LOW => (format!("{name} & {LOW:#x}"), LOW),
+            name => (name, self.full()),
+        };
+        if let Some(stretches) = stretches(patterns, full) {
+            return (vec![Some(in_order(&name, full, &stretches))], false);
         }
-        if let Some(holes) = outside.ok().and_then(|outside| stretches(&outside, self.full())) {
-            return (vec![Some(format!("not ({})", self.stretches(index, &holes)))], false);
+        if let Some(holes) = outside.ok().and_then(|outside| stretches(&outside, full)) {
+            return (vec![Some(format!("not ({})", in_order(&name, full, &holes)))], false);
         }
         let all =
             patterns.iter().take(SPELT).map(|p| Some(self.pattern(index, *p, true))).collect();
@@ -153,17 +161,17 @@ impl Words<'_> {
             if value == 0 { "0".to_owned() } else { format!("{value:#x}") }
         )
     }
+}
 
-    fn stretches(&self, index: usize, stretches: &[(u64, u64)]) -> String {
-        let name = self.name(index);
-        let one = |(low, high): &(u64, u64)| match (*low, *high) {
-            (low, high) if low == high => format!("{name} = {}", number(low)),
-            (0, high) => format!("{name} <= {}", number(high)),
-            (low, high) if high == self.full() => format!("{name} >= {}", number(low)),
-            (low, high) => format!("{} <= {name} <= {}", number(low), number(high)),
-        };
-        stretches.iter().map(one).collect::<Vec<_>>().join(" or ")
-    }
+/// Stretches of an argument's values, from the lowest on.
+fn in_order(name: &str, full: u64, stretches: &[(u64, u64)]) -> String {
+    let one = |(low, high): &(u64, u64)| match (*low, *high) {
+        (low, high) if low == high => format!("{name} = {}", number(low)),
+        (0, high) => format!("{name} <= {}", number(high)),
+        (low, high) if high == full => format!("{name} >= {}", number(low)),
+        (low, high) => format!("{} <= {name} <= {}", number(low), number(high)),
+    };
+    stretches.iter().map(one).collect::<Vec<_>>().join(" or ")
 }
 
 fn number(value: u64) -> String {
@@ -253,6 +261,13 @@ mod tests {
         let table = Table { pieces: vec![(zero, false)], rest: true };
         let (words, _) = in_words(&inside(&table), "clone", Arch::X86_64);
         assert_eq!(words, ["flags & 0x7e020000 != 0"]);
+    }
+
+    #[test]
+    fn a_lower_half_is_in_order_too() {
+        let low = Table::condition(&Condition { index: 0, test: Test::Gt(5) }, 32);
+        let (words, _) = in_words(&inside(&low), "socket", Arch::X86_64);
+        assert_eq!(words, ["domain & 0xffffffff >= 6"]);
     }
 
     #[test]

@@ -290,6 +290,65 @@ mod tests {
     }
 
     #[test]
+    fn a_default_of_enosys_bounds_nothing_and_is_joined() {
+        let none = function(
+            &json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "syscalls": [
+            {"names": ["fchmodat2"], "action": "SCMP_ACT_ALLOW"}]}),
+        );
+        let low = allowing("SCMP_ACT_ERRNO", &["openat2"], &[]);
+        let joined = none.join(&low).unwrap();
+        for (name, want) in
+            [("fchmodat2", Action::Allow), ("openat2", Action::Allow), ("mount", Action::Errno(1))]
+        {
+            assert_eq!(joined.eval(Arch::native(), name, [0; 6]), want, "{name}");
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_kill_on_an_architecture_of_one_side_stays_what_it_is() {
+        let rules = |arches: &[&str]| {
+            function(
+                &json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": arches, "syscalls": [
+                {"names": ["fork", "openat2"], "action": "SCMP_ACT_KILL_PROCESS"}]}),
+            )
+        };
+        let joined = rules(&[]).join(&rules(&["SCMP_ARCH_X86"])).unwrap();
+        assert_eq!(joined.eval(Arch::X86, "fork", [0; 6]), Action::KillProcess);
+    }
+
+    /// On i386 `send` is socketcall(9) alone, whose number is above that of `read`: the runtime says ENOSYS.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn what_is_let_through_above_the_boundary_is_not_let_through() {
+        let low = allowing("SCMP_ACT_ERRNO", &["read", "send"], &["SCMP_ARCH_X86"]);
+        let high = allowing("SCMP_ACT_ERRNO", &["read", "openat2"], &["SCMP_ARCH_X86"]);
+        let send = [9, 0, 0, 0, 0, 0];
+        assert_eq!(low.eval(Arch::X86, "socketcall", send), Action::Errno(38));
+        let nr = syscalls::number("socketcall", Arch::X86).unwrap();
+        assert_eq!(low.answers(Arch::X86, nr).at(&send), Action::Errno(38));
+        // Reached by whoever names a higher number, it is more than the other gives.
+        let reached = allowing("SCMP_ACT_ERRNO", &["read", "send", "openat2"], &["SCMP_ARCH_X86"]);
+        assert_eq!(reached.eval(Arch::X86, "socketcall", send), Action::Allow);
+        let Some(crate::Excess::Call(call)) =
+            reached.bounded_to("socketcall").exceeds(&low.bounded_to("socketcall"))
+        else {
+            panic!("not noticed");
+        };
+        assert_eq!((call.syscall.as_str(), call.ours), ("socketcall", Action::Allow));
+        assert!(low.join(&high).is_err());
+    }
+
+    impl Function {
+        /// With the rules of one call alone, and the boundaries as they are.
+        fn bounded_to(&self, name: &str) -> Self {
+            let mut one = self.clone();
+            one.calls.retain(|known, _| known == name);
+            one
+        }
+    }
+
+    #[test]
     fn flags_join_as_the_dual_of_their_meet() {
         let log = "SECCOMP_FILTER_FLAG_LOG";
         let spec = "SECCOMP_FILTER_FLAG_SPEC_ALLOW";

@@ -278,3 +278,39 @@ impl fmt::Display for Normal {
         self.to_json().fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Excess, Profile, Reading};
+
+    fn function(value: &Value) -> Function {
+        Function::of(&Profile::from_oci(value).unwrap(), Reading::Policy).unwrap()
+    }
+
+    #[test]
+    fn a_boundary_is_where_answers_change_and_not_where_names_end() {
+        // openat2 is 437, pidfd_getfd 438: ENOSYS by rule is ENOSYS by the runtime.
+        let allow = json!({"names": ["openat2"], "action": "SCMP_ACT_ALLOW"});
+        let enosys = json!({"names": ["pidfd_getfd"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38});
+        let with =
+            |rules: Value| function(&json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}));
+        let (one, other) = (with(json!([allow])), with(json!([allow, enosys])));
+        assert_eq!(one.equals(&other), Ok(true));
+        // Named with the default action it is another function: EPERM, where programs fall back on ENOSYS.
+        let eperm = json!({"names": ["pidfd_getfd"], "action": "SCMP_ACT_ERRNO"});
+        assert_eq!(one.equals(&with(json!([allow, eperm]))), Ok(false));
+    }
+
+    #[test]
+    fn flags_count_as_they_work() {
+        let with =
+            |flags: Value| function(&json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags}));
+        let (none, empty) = (with(json!(null)), with(json!([])));
+        let spec = with(json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"]));
+        assert_eq!(none.equals(&spec), Ok(true));
+        assert_eq!(none.equals(&empty), Ok(false));
+        assert_eq!(none.exceeds(&empty), Some(Excess::Speculation));
+        assert!(empty.le(&none) && !none.le(&empty));
+    }
+}
