@@ -12,9 +12,9 @@ use containerd_shim_protos::shim::oci::Options as RuncOptions;
 use protobuf::well_known_types::any::Any;
 use protobuf::{CodedInputStream, Message};
 
-const RUNC: &str = "containerd.runc.v1.Options";
-const GENERIC: &str = "runtimeoptions.v1.Options";
-const CHECKPOINT: &str = "containerd.runc.v1.CheckpointOptions";
+pub(crate) const RUNC: &str = "containerd.runc.v1.Options";
+pub(crate) const GENERIC: &str = "runtimeoptions.v1.Options";
+pub(crate) const CHECKPOINT: &str = "containerd.runc.v1.CheckpointOptions";
 
 /// What the client asks of the runtime. As JSON it lies in the bundle, for `delete`.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]

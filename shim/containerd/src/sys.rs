@@ -1,6 +1,9 @@
 //! What needs unsafe code.
 #![allow(unsafe_code)]
 
+#[cfg(test)]
+mod tests;
+
 // ---- Descriptors, terminals and pipes (stdio) ----
 
 /// What one message on a unix socket carried: its descriptors, and whether some were cut off.

@@ -2,7 +2,7 @@
 
 mod files;
 mod oom;
-mod remove;
+pub(crate) mod remove;
 mod v1;
 mod v2;
 

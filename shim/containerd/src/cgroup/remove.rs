@@ -28,7 +28,7 @@ pub(crate) fn remove(cgroups_path: &str, id: &str) -> io::Result<()> {
 }
 
 /// The path below the root of a hierarchy, where it is the container's alone.
-fn own(cgroups_path: &str, id: &str) -> Option<PathBuf> {
+pub(crate) fn own(cgroups_path: &str, id: &str) -> Option<PathBuf> {
     let path = Path::new(cgroups_path.trim_start_matches('/'));
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     (plain && !cgroups_path.contains(':') && path.file_name()? == id).then(|| path.to_owned())

@@ -5,7 +5,7 @@
 //! the bundle: the contents of the rootfs are the image's.
 
 mod idmap;
-mod options;
+pub(crate) mod options;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Mount options: flags, data for the file system, and what must fit into a page.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::mount::MsFlags;
 
@@ -11,26 +11,26 @@ const RESERVE: usize = 512;
 
 /// Options read.
 #[derive(Debug, Clone)]
-pub(super) struct Options {
-    pub(super) flags: MsFlags,
+pub(crate) struct Options {
+    pub(crate) flags: MsFlags,
     /// To be set by a call of its own (mount(2)).
-    pub(super) propagation: MsFlags,
-    data: Vec<String>,
-    pub(super) map: Option<OwnerMap>,
+    pub(crate) propagation: MsFlags,
+    pub(crate) data: Vec<String>,
+    pub(crate) map: Option<OwnerMap>,
 }
 
 /// Whose files are whose: `uidmap=` and `gidmap=`, lists of container-id:host-id:size.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OwnerMap {
-    pub(super) uids: Vec<Range>,
-    pub(super) gids: Vec<Range>,
+pub(crate) struct OwnerMap {
+    pub(crate) uids: Vec<Range>,
+    pub(crate) gids: Vec<Range>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) inside: u32,
-    pub(super) outside: u32,
-    pub(super) size: u32,
+pub(crate) struct Range {
+    pub(crate) inside: u32,
+    pub(crate) outside: u32,
+    pub(crate) size: u32,
 }
 
 enum Meaning {
@@ -80,7 +80,7 @@ fn meaning(option: &str) -> Option<Meaning> {
 }
 
 impl Options {
-    pub(super) fn parse(options: &[String]) -> Result<Self, MountError> {
+    pub(crate) fn parse(options: &[String]) -> Result<Self, MountError> {
         let mut parsed = Options {
             flags: MsFlags::empty(),
             propagation: MsFlags::empty(),
@@ -112,7 +112,7 @@ impl Options {
 
     /// The options for the file system, and the directory in which to mount. An overlay whose options would fill a page
     /// names its layers relative to the directory that they have in common.
-    pub(super) fn fitted(&self, fstype: &str, page: usize) -> (Option<PathBuf>, String) {
+    pub(crate) fn fitted(&self, fstype: &str, page: usize) -> (Option<PathBuf>, String) {
         let data = self.data.join(",");
         if fstype != "overlay" || data.len() < page.saturating_sub(RESERVE) {
             return (None, data);
@@ -162,7 +162,7 @@ fn ranges(option: &str, list: &str) -> Result<Vec<Range>, MountError> {
 }
 
 /// The layers of an overlay, and where among the options they stand.
-pub(super) fn layers(options: &[String]) -> Option<(usize, Vec<&str>)> {
+pub(crate) fn layers(options: &[String]) -> Option<(usize, Vec<&str>)> {
     options.iter().enumerate().find_map(|(index, option)| {
         Some((index, option.strip_prefix("lowerdir=")?.split(':').collect()))
     })
@@ -170,18 +170,19 @@ pub(super) fn layers(options: &[String]) -> Option<(usize, Vec<&str>)> {
 
 /// The deepest directory that all these are below. Parts of names are no directories: 1/fs and 12/fs have nothing in
 /// common but what is above.
-pub(super) fn common_directory(paths: &[&str]) -> Option<PathBuf> {
+pub(crate) fn common_directory(paths: &[&str]) -> Option<PathBuf> {
     let (first, rest) = paths.split_first()?;
-    let mut common = Path::new(first).parent()?;
+    let mut common: Vec<Component<'_>> = Path::new(first).parent()?.components().collect();
     for path in rest {
-        while !Path::new(path).parent()?.starts_with(common) {
-            common = common.parent()?;
-        }
+        let above = Path::new(path).parent()?.components();
+        let shared = common.iter().zip(above).take_while(|(one, other)| *one == other).count();
+        common.truncate(shared);
     }
-    (common.is_absolute() && common != Path::new("/")).then(|| common.to_owned())
+    let common: PathBuf = common.iter().collect();
+    (common.is_absolute() && common != Path::new("/")).then_some(common)
 }
 
-fn compacted(options: &[String]) -> Option<(PathBuf, Vec<String>)> {
+pub(crate) fn compacted(options: &[String]) -> Option<(PathBuf, Vec<String>)> {
     let (index, layers) = layers(options)?;
     // A backslash makes the next character plain to overlayfs: splitting at colons would be wrong.
     if layers.len() < 2 || layers.iter().any(|layer| layer.contains('\\')) {

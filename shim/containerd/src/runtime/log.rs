@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// The end of a log is all that is read: a runtime with `--debug` writes a lot before it fails.
 const TAIL: u64 = 256 * 1024;
 /// Longer messages are cut: the text goes into a message of at most 4 MiB, and to people.
-const LONGEST: usize = 16 * 1024;
+pub(crate) const LONGEST: usize = 16 * 1024;
 
 #[derive(Deserialize)]
 struct Record {
@@ -31,24 +31,39 @@ pub(super) fn last_error(log: &Path) -> io::Result<Option<String>> {
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
-    let last = records(&tail).filter(|record| record.level == "error").last();
-    Ok(last.map(|record| cut(record.msg.trim()).to_owned()).filter(|message| !message.is_empty()))
+    Ok(last_error_of(&tail))
 }
 
-/// What of a text is records, each wherever it begins: crun 1.28 spreads one over several lines.
+/// The last error among the records of a text.
+pub(crate) fn last_error_of(text: &[u8]) -> Option<String> {
+    let last = records(text).filter(|record| record.level == "error").last();
+    last.map(|record| cut(record.msg.trim()).to_owned()).filter(|message| !message.is_empty())
+}
+
+/// What of a text is records, each wherever it begins: crun 1.28 spreads one over several lines. What a record that came
+/// to nothing has taken is not looked at again, so that no text takes longer than its length warrants.
 fn records(mut text: &[u8]) -> impl Iterator<Item = Record> {
     std::iter::from_fn(move || {
         loop {
             let begin = text.iter().position(|byte| *byte == b'{')?;
             text = text.get(begin..)?;
             let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<Record>();
-            if let Some(Ok(record)) = stream.next() {
-                text = text.get(stream.byte_offset()..)?;
-                return Some(record);
+            match stream.next()? {
+                Ok(record) => {
+                    text = text.get(stream.byte_offset()..)?;
+                    return Some(record);
+                }
+                Err(error) => text = text.get(taken(text, &error).max(1)..)?,
             }
-            text = text.get(1..)?;
         }
     })
+}
+
+/// How many bytes were taken for a part of a record before the one that could not be.
+fn taken(text: &[u8], error: &serde_json::Error) -> usize {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+    let before: usize = lines.map(<[u8]>::len).sum();
+    (before + error.column()).saturating_sub(1)
 }
 
 /// The beginning of a text, of a length that can be shown.
@@ -83,6 +98,15 @@ mod tests {
         assert_eq!(last_error(&log).unwrap().as_deref(), Some("over {lines"));
         fs::write(&log, "{\"level\":\"info\",\"msg\":\"x\"}\n").unwrap();
         assert_eq!(last_error(&log).unwrap(), None);
+    }
+
+    /// Each of these begins a record that reaches to the end: were each read to there, it would take minutes.
+    #[test]
+    fn records_without_an_end_are_read_once() {
+        let text = r#"{"a":"#.repeat(50_000);
+        assert_eq!(last_error_of(text.as_bytes()), None);
+        let text = format!("{text}!\n{{\"level\":\"error\",\"msg\":\"x\"}}");
+        assert_eq!(last_error_of(text.as_bytes()).as_deref(), Some("x"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 mod call;
 mod caller;
 mod command;
-mod log;
+pub(crate) mod log;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -20,8 +20,9 @@ use crate::{log, sys};
 /// What containerd's own shim gives a logger between SIGTERM and SIGKILL.
 const AFTER_TERM: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 12 });
 
-/// A logger that has not said that it is ready by then is taken for broken. (containerd's own shim waits for ever.)
-const READY: Duration = Duration::from_secs(60);
+/// A logger that has not said that it is ready by then is taken for broken. (containerd's own shim waits for ever:
+/// cmd/containerd-shim-runc-v2/process/io.go, `NewBinaryIO`.)
+pub(super) const READY: Duration = Duration::from_secs(60);
 
 /// How long a logger may take to write out what it has been given before SIGTERM tells it to.
 const AFTER_END: Duration = Duration::from_secs(2);
@@ -40,12 +41,12 @@ pub(super) struct Names<'a> {
 }
 
 impl Logger {
-    /// Starts a logger that reads from these, and waits until it is ready.
+    /// Starts a logger that reads from these, and waits until it is ready, for `limit` at most ([`READY`]).
     pub(super) async fn start(
         wanted: &LoggerCommand,
         names: Names<'_>,
-        stdout: OwnedFd,
-        stderr: OwnedFd,
+        [stdout, stderr]: [OwnedFd; 2],
+        limit: Duration,
         reaper: &Reaper,
     ) -> Result<Self, StdioError> {
         let failed = |source| StdioError::Logger { program: wanted.program.clone(), source };
@@ -65,13 +66,13 @@ impl Logger {
         // The logger has its copies now, and these would keep its input from ending.
         drop(places);
         let mut logger = Logger { child: Some(child) };
-        match timeout(READY, wait_until_ready(ready, wanted.must_say_ready)).await {
+        match timeout(limit, wait_until_ready(ready, wanted.must_say_ready)).await {
             Ok(Ok(true)) => Ok(logger),
             Ok(Ok(false)) => {
                 logger.kill().await;
                 Err(StdioError::LoggerNotReady {
                     program: wanted.program.clone(),
-                    reason: "it ended or closed descriptor 5 without a byte",
+                    reason: "it ended or closed descriptor 5 without a byte".to_owned(),
                 })
             }
             Ok(Err(error)) => {
@@ -82,7 +83,9 @@ impl Logger {
                 logger.kill().await;
                 Err(StdioError::LoggerNotReady {
                     program: wanted.program.clone(),
-                    reason: "it neither wrote to descriptor 5 nor closed it within 60 s",
+                    reason: format!(
+                        "it neither wrote to descriptor 5 nor closed it within {limit:?}"
+                    ),
                 })
             }
         }

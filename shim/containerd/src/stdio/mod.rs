@@ -10,7 +10,7 @@ mod fifo;
 mod file;
 mod logger;
 mod pipes;
-mod uri;
+pub(crate) mod uri;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 use self::console::{Console, ConsoleSocket};
 use self::copy::{AfterFailure, Sink, copy};
 use self::fifo::Pinned;
-use self::logger::{Logger, Names};
+use self::logger::{Logger, Names, READY};
 use self::uri::Output;
 use crate::reaper::Reaper;
 
@@ -110,7 +110,7 @@ pub(crate) enum StdioError {
     #[error("cannot run the logger {}: {source}", program.display())]
     Logger { program: PathBuf, source: io::Error },
     #[error("the logger {} is not ready: {reason}", program.display())]
-    LoggerNotReady { program: PathBuf, reason: &'static str },
+    LoggerNotReady { program: PathBuf, reason: String },
 }
 
 /// What is done once the process is there.
@@ -320,8 +320,14 @@ impl Stdio {
         let (stdout_reader, stdout) = pipes::between_children("stdout")?;
         let (stderr_reader, stderr) = pipes::between_children("stderr")?;
         self.logger = Some(
-            Logger::start(wanted, owner.names(), stdout_reader, stderr_reader, owner.reaper)
-                .await?,
+            Logger::start(
+                wanted,
+                owner.names(),
+                [stdout_reader, stderr_reader],
+                READY,
+                owner.reaper,
+            )
+            .await?,
         );
         Ok(RuntimeEnds { stdout: Some(stdout), stderr: Some(stderr), ..RuntimeEnds::default() })
     }
@@ -336,8 +342,14 @@ impl Stdio {
             let (stdout_reader, stdout) = pipes::between_children("stdout")?;
             let (stderr_reader, stderr) = pipes::between_children("stderr")?;
             self.logger = Some(
-                Logger::start(&wanted, owner.names(), stdout_reader, stderr_reader, owner.reaper)
-                    .await?,
+                Logger::start(
+                    &wanted,
+                    owner.names(),
+                    [stdout_reader, stderr_reader],
+                    READY,
+                    owner.reaper,
+                )
+                .await?,
             );
             self.plan.unused_stderr = Some(stderr);
             Target::Pipe(stdout)

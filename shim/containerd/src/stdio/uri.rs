@@ -12,7 +12,7 @@ const LONGEST: usize = 32 * 1024;
 
 /// Where output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Output {
+pub(crate) enum Output {
     Null,
     /// A fifo, or something else that exists.
     Path(PathBuf),
@@ -23,15 +23,15 @@ pub(super) enum Output {
 
 /// A `binary://` or `binary-v2://` logger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LoggerCommand {
-    pub(super) program: PathBuf,
-    pub(super) arguments: Vec<String>,
+pub(crate) struct LoggerCommand {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
     /// `binary-v2`: the logger must write a byte; closing the descriptor is not enough.
-    pub(super) must_say_ready: bool,
+    pub(crate) must_say_ready: bool,
 }
 
 /// Reads the string of stdout or stderr.
-pub(super) fn output(text: &str) -> Result<Output, StdioError> {
+pub(crate) fn output(text: &str) -> Result<Output, StdioError> {
     check_length(text)?;
     if text.is_empty() {
         return Ok(Output::Null);
@@ -58,7 +58,7 @@ pub(super) fn output(text: &str) -> Result<Output, StdioError> {
 }
 
 /// Reads the string of stdin, which is a fifo or nothing.
-pub(super) fn input(text: &str) -> Result<Option<PathBuf>, StdioError> {
+pub(crate) fn input(text: &str) -> Result<Option<PathBuf>, StdioError> {
     match output(text)? {
         Output::Null => Ok(None),
         Output::Path(path) => Ok(Some(path)),

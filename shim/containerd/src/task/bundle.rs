@@ -32,7 +32,7 @@ pub(super) fn check(bundle: &str) -> Result<PathBuf, Error> {
 }
 
 /// An id as the runtimes take it (runc libcontainer/factory_linux.go, `validateID`), which also is no flag.
-pub(super) fn check_id(what: &'static str, id: &str) -> Result<(), Error> {
+pub(crate) fn check_id(what: &'static str, id: &str) -> Result<(), Error> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
     let starts = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     if id.len() <= 255 && id.bytes().all(fits) && id.as_bytes().first().is_some_and(starts) {
@@ -76,15 +76,27 @@ pub(super) fn read_pid(path: &Path) -> Result<i32, Error> {
     File::open(path)
         .and_then(|file| file.take(LONGEST_PID).read_to_string(&mut text))
         .map_err(failed)?;
-    match text.trim().parse::<i32>() {
-        Ok(pid) if pid > 0 => Ok(pid),
-        _ => Err(failed(io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is none")))),
-    }
+    pid_of(&text).ok_or_else(|| {
+        failed(io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is none")))
+    })
+}
+
+/// Of a pid file's text.
+pub(crate) fn pid_of(text: &str) -> Option<i32> {
+    text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 /// Whether processes of this container may live on when its init has gone: only in a pid namespace of its own does the
 /// kernel end them (pid_namespaces(7)). What cannot be read counts as yes.
 pub(super) fn outlives_init(bundle: &Path) -> bool {
+    let mut config = Vec::new();
+    let read = File::open(bundle.join("config.json"))
+        .and_then(|file| file.take(LONGEST_CONFIG).read_to_end(&mut config));
+    read.is_err() || outlives_init_of(&config)
+}
+
+/// Of a configuration's text.
+pub(crate) fn outlives_init_of(config: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Config {
         linux: Option<Linux>,
@@ -98,13 +110,7 @@ pub(super) fn outlives_init(bundle: &Path) -> bool {
         r#type: String,
         path: Option<String>,
     }
-    let namespaces = File::open(bundle.join("config.json"))
-        .map_err(serde_json::Error::io)
-        .and_then(|file| {
-            let mut bytes = Vec::new();
-            file.take(LONGEST_CONFIG).read_to_end(&mut bytes).map_err(serde_json::Error::io)?;
-            serde_json::from_slice::<Config>(&bytes)
-        })
+    let namespaces = serde_json::from_slice::<Config>(config)
         .ok()
         .and_then(|config| config.linux?.namespaces)
         .unwrap_or_default();

@@ -5,7 +5,7 @@
 //! lock of this module is held across a call of the runtime but that turn.
 
 mod announce;
-mod bundle;
+pub(crate) mod bundle;
 mod container;
 mod create;
 mod exec;
@@ -13,7 +13,7 @@ mod exits;
 mod init;
 mod pod;
 mod process;
-mod resources;
+pub(crate) mod resources;
 
 pub(crate) use announce::timestamp;
 pub(crate) use container::Container;

@@ -11,8 +11,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// What is wrong with them.
-pub(super) fn check(resources: &[u8]) -> Result<(), String> {
-    serde_json::from_slice::<Resources>(resources).map(drop).map_err(|error| error.to_string())
+pub(crate) fn check(resources: &[u8]) -> Result<(), String> {
+    // All of it is text, what is not looked at too: it is handed on.
+    let text = std::str::from_utf8(resources).map_err(|error| error.to_string())?;
+    serde_json::from_str::<Resources>(text).map(drop).map_err(|error| error.to_string())
 }
 
 /// The types of the runtime specification (config-linux.md, "Control groups"). Null is absent, as for Go.

@@ -142,6 +142,12 @@ fn run(mut command: Command, limit: Duration) -> Result<(), String> {
 
 /// Where the container's cgroups are, if its configuration says so.
 fn cgroups_path(bundle: &Path) -> Option<String> {
+    let file = std::fs::File::open(bundle.join("config.json")).ok()?;
+    cgroups_path_of(io::BufReader::new(file.take(LARGEST_SPEC)))
+}
+
+/// Of a configuration's text.
+pub(crate) fn cgroups_path_of(config: impl Read) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Spec {
         linux: Option<Linux>,
@@ -151,9 +157,7 @@ fn cgroups_path(bundle: &Path) -> Option<String> {
     struct Linux {
         cgroups_path: Option<String>,
     }
-    let file = std::fs::File::open(bundle.join("config.json")).ok()?;
-    let reader = io::BufReader::new(file.take(LARGEST_SPEC));
-    serde_json::from_reader::<_, Spec>(reader).ok()?.linux?.cgroups_path
+    serde_json::from_reader::<_, Spec>(config).ok()?.linux?.cgroups_path
 }
 
 fn init_pid(bundle: &Path) -> u32 {

@@ -3,9 +3,9 @@
 //! containerd takes all that `start` prints, on either stream, for the answer; so nothing is printed but the answer, and
 //! on failure one line on standard error.
 
-mod delete;
+pub(crate) mod delete;
 mod info;
-mod start;
+pub(crate) mod start;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -47,8 +47,8 @@ enum VerbError {
     Other(String),
 }
 
-/// Runs the verb of the command line.
-pub(crate) fn run() -> ExitCode {
+/// Runs the verb of the command line. What fails is said in one line on standard error.
+pub fn run() -> ExitCode {
     match dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -92,8 +92,12 @@ fn group(spec: &Path) -> Result<Option<String>, VerbError> {
     File::open(spec)
         .and_then(|file| file.take(LARGEST_SPEC).read_to_end(&mut text))
         .map_err(|error| VerbError::io("reading", spec, error))?;
-    let spec: Spec = serde_json::from_slice(&text)
-        .map_err(|error| VerbError::NotASpec { path: spec.to_owned(), error })?;
+    group_of(&text).map_err(|error| VerbError::NotASpec { path: spec.to_owned(), error })
+}
+
+/// Of a configuration's text.
+pub(crate) fn group_of(config: &[u8]) -> serde_json::Result<Option<String>> {
+    let spec: Spec = serde_json::from_slice(config)?;
     let mut annotations = spec.annotations.unwrap_or_default();
     Ok(GROUPS.iter().find_map(|name| annotations.remove(*name)))
 }
@@ -108,7 +112,8 @@ fn make_daemon(
         sys::create_core_scheduling_group().map_err(|errno| {
             let error = io::Error::from(errno);
             VerbError::Other(format!(
-                "SCHED_CORE is set, and the kernel gives no core scheduling: {error}; unset enable_core_scheduling"
+                "SCHED_CORE is set, and the kernel gives no core scheduling: {error}; take sched_core, or \
+                 SCHED_CORE=1, from containerd's configuration"
             ))
         })?;
     }

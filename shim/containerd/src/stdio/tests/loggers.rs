@@ -77,6 +77,34 @@ async fn the_second_kind_must_say_that_it_is_ready() {
 }
 
 #[tokio::test]
+async fn a_logger_that_never_says_that_it_is_ready_is_ended() {
+    let client = Client::new();
+    let reaper = Reaper::start_for_own_children().unwrap();
+    // Nobody but the logger holds descriptor 5: a child of its shell would keep it open.
+    let program = logger(&client, "trap '' TERM; echo $$ > pid; exec sleep 100");
+    for must_say_ready in [false, true] {
+        let wanted =
+            uri::LoggerCommand { program: program.clone(), arguments: Vec::new(), must_say_ready };
+        let (stdout, stdout_writer) = crate::stdio::pipes::between_children("stdout").unwrap();
+        let (stderr, stderr_writer) = crate::stdio::pipes::between_children("stderr").unwrap();
+        let limit = Duration::from_millis(300);
+        let names = owner(&reaper).names();
+        let started = Logger::start(&wanted, names, [stdout, stderr], limit, &reaper).await;
+        let error = started.err().unwrap();
+        assert!(matches!(error, StdioError::LoggerNotReady { .. }), "{error}");
+        assert!(error.to_string().contains("within 300ms"), "{error}");
+        // It is gone by now, and nothing holds the other ends of the streams.
+        let pid = text(&client.path("pid"));
+        assert!(!pid.is_empty() && !Path::new(&format!("/proc/{}", pid.trim())).exists());
+        for writer in [stdout_writer, stderr_writer] {
+            let written = nix::unistd::write(&writer, b"x");
+            assert_eq!(written, Err(nix::errno::Errno::EPIPE));
+        }
+        std::fs::remove_file(client.path("pid")).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_missing_logger_is_an_error() {
     let reaper = Reaper::start_for_own_children().unwrap();
     let streams = streams("binary", Path::new("/nonexistent/logger"), "");

@@ -1,0 +1,6 @@
+//! A runtime handler's options, of both kinds.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| containerd_shim_coaming::fuzzing::options(data));
