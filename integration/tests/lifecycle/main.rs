@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::indexing_slicing)]
 
 mod compare;
+mod core_scheduling;
 mod differences;
 mod fifos;
 mod residue;

@@ -1,6 +1,6 @@
 //! Limits, numbers and checkpoints.
 
-use coaming_integration::Error;
+use coaming_integration::{Error, wait_for};
 use serde_json::json;
 
 use super::{Scenario, scenario};
@@ -35,6 +35,11 @@ pub(super) const ALL: &[Scenario] = &[
         stage.end("a")
     }),
     scenario("a-cgroup-for-the-shim", a_cgroup_for_the_shim),
+    scenario("a-cgroup-for-the-shim-that-is-not-there", |stage| {
+        let mut plan = stage.plan("a", &["true"])?;
+        plan.shim.cgroup = format!("/no-shims-{}", stage.namespace());
+        stage.create("a", &plan).map(drop)
+    }),
 ];
 
 /// It is said before the exit.
@@ -112,28 +117,38 @@ fn fields(mut message: &[u8]) -> String {
     format!("{numbers:?}")
 }
 
+/// The shim is in it, and nothing of the workload; once the shim has gone, nothing keeps it.
 fn a_cgroup_for_the_shim(stage: &Stage<'_>) -> Result<(), Error> {
-    let mut plan = stage.plan("a", &["sleep", "1000"])?;
-    plan.shim.cgroup = format!("/shims-{}", stage.namespace());
-    stage.run("a", &plan)?;
+    const EACH: &str = "if [ -e /sys/fs/cgroup/cgroup.procs ]; then set -- /sys/fs/cgroup; else set -- /sys/fs/cgroup/*; fi
+        for hierarchy; do group=$hierarchy/NAME; DO; done";
+    // cgroup v1: a new cpuset is empty and takes no process.
+    const MAKE: &str = "mkdir $group && case $hierarchy in */*cpuset*)
+        cat $hierarchy/cpuset.cpus >$group/cpuset.cpus && cat $hierarchy/cpuset.mems >$group/cpuset.mems ;; esac || exit 1";
     let world = stage.tasks.node().world();
+    let name = format!("shims-{}", stage.namespace());
+    let each = |what: &str| {
+        let script = EACH.replace("DO", what).replace("NAME", &name);
+        world.run(["sh", "-c", &script])
+    };
+    each(MAKE)?.ok("make the shim's cgroups")?;
+
+    let mut plan = stage.plan("a", &["sleep", "1000"])?;
+    plan.shim.cgroup = format!("/{name}");
+    stage.run("a", &plan)?;
+    stage.exec("a", "x", &["sleep", "1000"])?;
     let shims = coaming_integration::residue::shims(world, stage.namespace(), &stage.id("a"));
     stage.note("shims", shims.len());
+    let shims: Vec<&str> = shims.iter().filter_map(|shim| shim.split(' ').nth(1)).collect();
+    let members = each("echo ${hierarchy##*/}: $(cat $group/cgroup.procs)")?.stdout;
     for shim in shims {
-        let pid = shim.split(' ').nth(1).unwrap_or_default();
-        let groups = world.read(format!("/proc/{pid}/cgroup"))?;
-        let mut own: Vec<&str> = groups
-            .lines()
-            .filter(|line| line.ends_with(&plan.shim.cgroup))
-            .filter_map(|line| line.split(':').nth(1))
-            .collect();
-        own.sort_unstable();
-        stage.note("hierarchies", own.join(" "));
+        // By what they are, as PIDs differ.
+        let (hierarchies, others): (Vec<&str>, Vec<&str>) =
+            members.lines().partition(|line| line.ends_with(&format!(": {shim}")));
+        stage.note("hierarchies with the shim alone", hierarchies.len());
+        stage.note("other hierarchies", format!("{others:?}"));
     }
     stage.end("a")?;
-    let remove = format!(
-        "find /sys/fs/cgroup -depth -type d -name 'shims-{}' -exec rmdir {{}} +",
-        stage.namespace()
-    );
-    world.run(["sh", "-c", &remove]).map(drop)
+    wait_for("the shim's cgroups to be empty", || {
+        Ok(each("test ! -e $group || rmdir $group || exit 1")?.success().then_some(()))
+    })
 }
