@@ -3,6 +3,7 @@
 // All of this is tests, helpers included.
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
 
+mod additions;
 mod changed_policy;
 mod configuration;
 mod exec;
@@ -10,6 +11,7 @@ mod hostile_bundle;
 mod kubernetes;
 mod lifecycle;
 mod node_floor;
+mod nri;
 mod setup;
 mod verbs;
 mod verified;
