@@ -13,10 +13,10 @@ export CARGO_INCREMENTAL := 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help prerequisites build install uninstall fmt lint test oracle bench fuzz demo clean
+.PHONY: help prerequisites build install uninstall fmt lint test test-kernels oracle bench fuzz demo clean
 
 help: ## Show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 prerequisites: ## Install what the build needs (Debian, as root; tests and demo install the rest)
 	@integration/install.sh --build
@@ -49,12 +49,15 @@ oracle: prerequisites ## Hold merged seccomp filters against their rules: 2,000 
 	COAMING_ORACLE_PAIRS=2000 COAMING_ORACLE_POINTS=10000000 CI=true \
 	  $(CARGO) test --locked -p coaming-integration --test seccomp algebra -- --nocapture
 
+test-kernels: prerequisites ## Run tests on another kernel, with cgroup v2 alone (as root)
+	CARGO='$(CARGO)' integration/kernels/run.sh
+
 bench: prerequisites build ## Compare the stock shim and coaming's on one node (as root; COAMING_BENCH_PODS, COAMING_BENCH_CREATES)
 	@integration/install.sh
 	$(CARGO) run --release --locked -p coaming-integration --bin bench
 
 fuzz: ## Run each fuzz target for SECONDS (default 60; needs cargo-fuzz and a nightly toolchain)
-	cd fuzz && for target in argv config_json policy seccomp_profile launch_plan; do \
+	cd fuzz && for target in $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))); do \
 	  $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(or $(SECONDS),60) || exit 1; done
 
 demo: prerequisites build ## Show a container that asks for too much (as root; leaves nothing running)

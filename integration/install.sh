@@ -6,6 +6,7 @@
 #   integration/install.sh --demo      that, what worlds need, and the newest suite that can be had
 #   integration/install.sh             that, and every suite: what the tests need
 #   integration/install.sh --refresh   the same, and fetches the suites again: what they hold moves
+#   integration/install.sh --kernel    that, and a kernel that runs as a program, for integration/kernels/
 #
 # The folder is /var/cache/coaming-integration, or $COAMING_INTEGRATION_CACHE. It outlives checkouts and `cargo clean`.
 # The machine's own containerd and runtimes are neither installed nor used: a node may have others than Debian's.
@@ -28,8 +29,8 @@ WORLDS=(
 main() {
     local what=${1-}
     case $what in
-    '' | --build | --demo | --refresh) ;;
-    *) die "unknown argument $what; known are --build, --demo and --refresh" ;;
+    '' | --build | --demo | --refresh | --kernel) ;;
+    *) die "unknown argument $what; known are --build, --demo, --refresh and --kernel" ;;
     esac
     [[ $EUID -eq 0 ]] || die "must run as root: it installs packages and writes $CACHE"
     command -v apt-get >/dev/null || die "needs Debian's apt-get; on other systems install by hand: ${BUILD[*]} ${WORLDS[*]}"
@@ -53,6 +54,7 @@ main() {
         if [[ $what == --refresh || ! -e $CACHE/$suite/versions ]]; then fetch_suite "$suite"; fi
     done
     if [[ $what == --refresh || ! -e $CACHE/profiles/podman.json ]]; then fetch_profile; fi
+    if [[ $what == --kernel && ! -e $CACHE/kernel/versions ]]; then fetch_kernel sid; fi
 }
 
 # Sid has days on which something cannot be downloaded; the demo does without.
@@ -104,17 +106,8 @@ install_rust_target() {
 
 # Leaves $CACHE/SUITE/{bin,lib,versions}, whole or not at all.
 fetch_suite() {
-    local suite=$1 partial
-    partial=$(mktemp -d "$CACHE/partial.XXXXXX")
-    mkdir -p "$partial"/{lists/partial,archives/partial,debs,root,tree/bin,tree/lib}
-    chmod 755 "$partial" "$partial"/*
-    suite_source "$suite" >"$partial/suite.list"
-    # Check-Valid-Until: a mirror may be a snapshot. What is signed and old will do here.
-    local apt=(apt-get -q -o Acquire::Check-Valid-Until=false -o "Dir::Etc::SourceList=$partial/suite.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$partial/lists"
-        -o "Dir::Cache=$partial" -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any)
-    quietly "${apt[@]}" update || die "cannot read Debian's suite $suite; what was fetched before is untouched"
-
-    local package
+    local suite=$1 partial apt package
+    open_suite "$suite"
     for package in containerd runc crun; do
         download "$suite" "$package" "${apt[@]}"
         dpkg -x "$partial"/debs/"${package}"_*.deb "$partial/root"
@@ -155,6 +148,42 @@ fetch_profile() {
     mkdir -p "$CACHE/profiles"
     mv "$partial/root/usr/share/containers/seccomp.json" "$CACHE/profiles/podman.json"
     rm -rf "$partial"
+}
+
+# Leaves $CACHE/kernel/{linux,lib,modules,versions}: User-Mode Linux with what it needs to start here. Of its modules, those
+# that a guest loads: they must be the kernel's own. Not trixie's: 6.12 panics on processors that have AMX.
+fetch_kernel() {
+    local suite=$1 partial apt package name
+    open_suite "$suite"
+    for package in user-mode-linux libc6; do
+        download "$suite" "$package" "${apt[@]}"
+        dpkg -x "$partial"/debs/"${package}"_*.deb "$partial/root"
+    done
+    mkdir "$partial/tree/modules"
+    cp "$partial/root/usr/bin/linux.uml" "$partial/tree/linux"
+    cp -L "$partial"/root/usr/lib/x86_64-linux-gnu/{ld-linux-x86-64.so.2,libc.so.6} "$partial/tree/lib/"
+    for name in overlay llc stp bridge veth; do
+        find "$partial/root/usr/lib/uml/modules" -name "$name.ko" -exec cp -t "$partial/tree/modules" {} +
+        [[ -e $partial/tree/modules/$name.ko ]] || die "user-mode-linux of $suite has no module $name"
+    done
+    # shellcheck disable=SC2016 # dpkg's variables
+    dpkg-deb -W --showformat='${Package} ${Version}\n' "$partial"/debs/user-mode-linux_*.deb >"$partial/tree/versions"
+    rm -rf "${CACHE:?}/kernel"
+    mv "$partial/tree" "$CACHE/kernel"
+    rm -rf "$partial"
+}
+
+# Sets `partial`, a folder to fetch a suite's packages into, and `apt`, which knows that suite alone.
+open_suite() {
+    local suite=$1
+    partial=$(mktemp -d "$CACHE/partial.XXXXXX")
+    mkdir -p "$partial"/{lists/partial,archives/partial,debs,root,tree/bin,tree/lib}
+    chmod 755 "$partial" "$partial"/*
+    suite_source "$suite" >"$partial/suite.list"
+    # Check-Valid-Until: a mirror may be a snapshot. What is signed and old will do here.
+    apt=(apt-get -q -o Acquire::Check-Valid-Until=false -o "Dir::Etc::SourceList=$partial/suite.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$partial/lists"
+        -o "Dir::Cache=$partial" -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any)
+    quietly "${apt[@]}" update || die "cannot read Debian's suite $suite; what was fetched before is untouched"
 }
 
 # The machine's own Debian mirror with another suite, held against Debian's own keys.
