@@ -24,8 +24,8 @@ pub const MAGIC: [u8; 8] = *b"COAMINIT";
 pub const VERSION: u32 = 1;
 /// Landlock refuses a seventeenth layer (`LANDLOCK_MAX_NUM_LAYERS`, kernel `security/landlock/limits.h`).
 pub const MAX_LAYERS: usize = 16;
-/// Path and port rules of one layer, together.
-pub const MAX_RULES: usize = 1024;
+/// Path and port rules of one layer, together: what sixteen policies say may be one layer.
+pub const MAX_RULES: usize = 16 * 1024;
 /// `PATH_MAX` without its terminating NUL.
 pub const MAX_PATH: usize = 4095;
 /// Filters of one plan.

@@ -4,6 +4,11 @@
 //! idempotent whatever the controls are. What a control demands is the meet of its clauses' rules;
 //! the clauses stay beside it to say which policy, file and line demanded it.
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod rows;
+
 use serde::{Deserialize, Serialize};
 
 use crate::controls::Rule;

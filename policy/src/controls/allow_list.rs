@@ -2,7 +2,8 @@
 //!
 //! The strictest of two lists of patterns is no list of patterns in general (what do `a*` and `*b`
 //! have in common?). Keeping both and asking a value to match in each is exact, and the order in
-//! which lists came together does not show.
+//! which lists came together does not show. A list that has all entries of another demands nothing
+//! beside it, and is not kept.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -40,9 +41,25 @@ impl<T: Ord + Clone> AllowLists<T> {
         self.0.iter().all(|list| list.iter().any(&matches))
     }
 
+    /// Whether it is known that no value matches in every list: one has only entries that stand for a
+    /// value each (`value` tells which), and none of those is `allowed`.
+    pub fn allow_none_of<'a>(
+        &'a self,
+        value: impl Fn(&'a T) -> Option<&'a str>,
+        allowed: impl Fn(&str) -> bool,
+    ) -> bool {
+        self.0
+            .iter()
+            .any(|list| list.iter().all(|entry| value(entry).is_some_and(|value| !allowed(value))))
+    }
+
     /// Allows what both allow.
     pub fn meet(&self, other: &Self) -> Self {
-        AllowLists(&self.0 | &other.0)
+        let lists = &self.0 | &other.0;
+        let implied = |list: &BTreeSet<T>| {
+            lists.iter().any(|other| other.len() < list.len() && other.is_subset(list))
+        };
+        AllowLists(lists.iter().filter(|list| !implied(list)).cloned().collect())
     }
 }
 

@@ -74,6 +74,14 @@ impl Rule for AppArmor {
         }
     }
 
+    fn contradiction(&self) -> Option<String> {
+        let none = self.allow.allow_none_of(
+            |glob| glob.is_literal().then(|| glob.as_str()),
+            |profile| self.allows(profile),
+        );
+        none.then(|| "no AppArmor profile is in all lists".to_owned())
+    }
+
     fn support(&self, node: &Node) -> Support<Self> {
         // runc and crun skip the profile silently where the kernel has no AppArmor (runc
         // libcontainer/apparmor, IsEnabled).
@@ -120,7 +128,7 @@ impl Rule for AppArmor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use crate::controls::laws::{Generated, enforced, is_within, touches_only};
     use proptest::prelude::*;
     use proptest::sample::{select, subsequence};
 
@@ -150,15 +158,22 @@ mod tests {
         assert!(!is_within(&rule(None, Some(&["cri-*"])), &asking(json!("other"))));
     }
 
+    impl Generated for AppArmor {
+        const CONTRADICTS: bool = true;
+
+        fn generators() -> (BoxedStrategy<Self>, BoxedStrategy<Value>) {
+            let defaults = proptest::option::of(select(vec!["cri-a", "b"]));
+            let globs = subsequence(vec!["cri-*", "*", "b", "unconfined"], 0..=4);
+            let documents = (defaults, proptest::option::of(globs))
+                .prop_map(|(default, allow)| rule(default, allow.as_deref()));
+            let rules = prop_oneof![1 => Just(AppArmor::top()), 5 => documents];
+            let asked = [json!(null), json!("unconfined"), json!("cri-a"), json!("b"), json!("c")];
+            (rules.boxed(), select(asked.to_vec()).prop_map(asking).boxed())
+        }
+    }
+
     #[test]
-    fn keeps_the_laws() {
-        let defaults = proptest::option::of(select(vec!["cri-a", "b"]));
-        let globs = subsequence(vec!["cri-*", "*", "b", "unconfined"], 0..=4);
-        let documents = (defaults, proptest::option::of(globs))
-            .prop_map(|(default, allow)| rule(default, allow.as_deref()));
-        let rules = prop_oneof![1 => Just(AppArmor::top()), 5 => documents];
-        let asked = [json!(null), json!("unconfined"), json!("cri-a"), json!("b"), json!("c")];
-        hold(rules, select(asked.to_vec()).prop_map(asking));
+    fn changes_its_own_fields_alone() {
         touches_only(&rule(Some("x"), None), &["process.apparmorProfile"]);
     }
 

@@ -23,6 +23,18 @@ impl Glob {
         matches(&self.0.to_lowercase(), &text.to_lowercase())
     }
 
+    /// Whether the pattern stands for itself alone.
+    pub fn is_literal(&self) -> bool {
+        !self.0.contains('*')
+    }
+
+    /// Whether the pattern is known to match all that the other matches.
+    pub fn covers(&self, other: &Glob) -> bool {
+        // The stars of the other are matched as characters, which only a star of this one can do; and
+        // what stands for a star stands for anything in its place.
+        self.matches(&other.0)
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -47,6 +47,11 @@ impl IdRanges {
         self.ranges.iter().any(|range| (range.min..=range.max).contains(&id))
     }
 
+    /// Whether some id is in a range and not below `least`.
+    pub fn has_any(&self, least: u32) -> bool {
+        self.ranges.iter().any(|range| range.max >= least)
+    }
+
     /// The ids that both have.
     pub fn meet(&self, other: &Self) -> Self {
         IdRanges::of(self.ranges.iter().flat_map(|ours| {

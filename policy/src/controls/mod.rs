@@ -37,6 +37,8 @@ pub mod user;
 
 #[cfg(test)]
 pub(crate) mod laws;
+#[cfg(test)]
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -52,9 +54,8 @@ use crate::spec::edit::Edit;
 
 /// One control's rule, as one policy states it or as several combine to it.
 ///
-/// The order of rules is given by [`Rule::meet`]: `a` is at least as strict as `b` when
-/// `a.meet(b) == a`. It is commutative, associative and idempotent, and [`Rule::top`] is its unit;
-/// `controls/laws.rs` holds every control to that.
+/// Rules are a bounded semilattice: [`Rule::meet`] is commutative, associative and idempotent, and
+/// [`Rule::top`] is its unit. `controls/laws.rs` holds every control to that.
 pub trait Rule: Clone + PartialEq + Debug + Serialize + DeserializeOwned {
     /// The control's name: the field of a policy's `spec`.
     const CONTROL: &'static str;
@@ -66,6 +67,20 @@ pub trait Rule: Clone + PartialEq + Debug + Serialize + DeserializeOwned {
 
     /// The strictest of two: allows what both allow.
     fn meet(&self, other: &Self) -> Self;
+
+    /// Whether the rule is known to allow no more than the other: the order that [`Rule::meet`] gives.
+    ///
+    /// It goes by what rules say and not by all that follows from it: of two lists of globs, one may
+    /// allow no more than the other without this being told.
+    fn at_least_as_strict_as(&self, other: &Self) -> bool {
+        self.meet(other) == *self
+    }
+
+    /// Why no request at all is within the rule or can be brought within it, where that is known: under
+    /// policies that come to such a rule no container starts.
+    fn contradiction(&self) -> Option<String> {
+        None
+    }
 
     /// Whether this node can enforce the rule.
     fn support(&self, _node: &Node) -> Support<Self> {

@@ -54,7 +54,7 @@ impl Rule for NoNewPrivileges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controls::laws::{enforced, hold};
+    use crate::controls::laws::{Generated, enforced};
     use proptest::prelude::*;
 
     #[test]
@@ -63,12 +63,13 @@ mod tests {
         assert_eq!(after["process"]["noNewPrivileges"], json!(true));
     }
 
-    #[test]
-    fn keeps_the_laws() {
-        let rules = any::<bool>().prop_map(NoNewPrivileges);
-        let specs = proptest::option::of(any::<bool>())
-            .prop_map(|asked| json!({"process": {"noNewPrivileges": asked}}));
-        hold(rules, specs);
+    impl Generated for NoNewPrivileges {
+        fn generators() -> (BoxedStrategy<Self>, BoxedStrategy<Value>) {
+            let rules = any::<bool>().prop_map(NoNewPrivileges);
+            let specs = proptest::option::of(any::<bool>())
+                .prop_map(|asked| json!({"process": {"noNewPrivileges": asked}}));
+            (rules.boxed(), specs.boxed())
+        }
     }
 
     #[test]

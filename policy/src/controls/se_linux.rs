@@ -173,6 +173,17 @@ impl Rule for SeLinux {
         }
     }
 
+    fn contradiction(&self) -> Option<String> {
+        let parts = [
+            ("user", &self.users),
+            ("role", &self.roles),
+            ("type", &self.types),
+            ("level", &self.levels),
+        ];
+        let none = parts.iter().find(|(_, set)| set.as_ref().is_some_and(BTreeSet::is_empty));
+        none.map(|(part, _)| format!("no SELinux {part} is allowed"))
+    }
+
     fn support(&self, node: &Node) -> Support<Self> {
         let demands = self.demands_a_context() || self.mount_types.is_some();
         if !demands || node.lsms.iter().any(|module| module == "selinux") {
@@ -239,7 +250,7 @@ fn names(set: &BTreeSet<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controls::laws::{enforced, hold, is_within, request, touches_only};
+    use crate::controls::laws::{Generated, enforced, is_within, request, touches_only};
     use proptest::prelude::*;
     use proptest::sample::{select, subsequence};
 
@@ -281,16 +292,28 @@ mod tests {
         assert!(!is_within(&rule, &spec("system_u:object_r:shadow_t:s0")));
     }
 
+    impl Generated for SeLinux {
+        const CONTRADICTS: bool = true;
+
+        fn generators() -> (BoxedStrategy<Self>, BoxedStrategy<Value>) {
+            let types = proptest::option::of(subsequence(vec!["container_t", "spc_t"], 0..=2));
+            let default = proptest::option::of(select(vec!["container_t", "init_t"]));
+            let user = proptest::option::of(select(vec!["system_u", "user_u"]));
+            let rules = (types, default, user).prop_map(|(types, default, user)| {
+                rule(json!({"types": types, "default": default, "user": user}))
+            });
+            let labels =
+                ["", "system_u:r:container_t:s0", "user_u:r:spc_t:s0:c1", "x:y:init_t", "x"];
+            (rules.boxed(), select(labels.to_vec()).prop_map(|label| asking(&json!(label))).boxed())
+        }
+
+        fn strict() -> Vec<Self> {
+            vec![rule(json!({"mountTypes": ["container_file_t"]}))]
+        }
+    }
+
     #[test]
-    fn keeps_the_laws() {
-        let types = proptest::option::of(subsequence(vec!["container_t", "spc_t"], 0..=2));
-        let default = proptest::option::of(select(vec!["container_t", "init_t"]));
-        let user = proptest::option::of(select(vec!["system_u", "user_u"]));
-        let rules = (types, default, user).prop_map(|(types, default, user)| {
-            rule(json!({"types": types, "default": default, "user": user}))
-        });
-        let labels = ["", "system_u:r:container_t:s0", "user_u:r:spc_t:s0:c1", "x:y:init_t", "x"];
-        hold(rules, select(labels.to_vec()).prop_map(|label| asking(&json!(label))));
+    fn changes_its_own_fields_alone() {
         touches_only(&rule(json!({"default": "container_t"})), &["process.selinuxLabel"]);
     }
 

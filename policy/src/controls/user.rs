@@ -56,6 +56,15 @@ impl Rule for User {
         }
     }
 
+    fn contradiction(&self) -> Option<String> {
+        let users = self.run_as_user.as_ref();
+        if users.is_some_and(|users| !users.has_any(u32::from(self.run_as_non_root))) {
+            return Some("no user id is allowed".to_owned());
+        }
+        let none = self.run_as_group.as_ref().is_some_and(|groups| !groups.has_any(0));
+        none.then(|| "no group id is allowed".to_owned())
+    }
+
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         let uid = id(asked.spec, UID);
@@ -157,7 +166,7 @@ fn refused(spec: &Value, field: &str, allowed: String) -> Finding {
 mod tests {
     use super::*;
     use crate::controls::id_ranges::IdRange;
-    use crate::controls::laws::{enforced, hold, is_within, touches_only};
+    use crate::controls::laws::{Generated, enforced, is_within, touches_only};
     use proptest::prelude::*;
     use proptest::sample::{select, subsequence};
     use serde_json::json;
@@ -185,26 +194,39 @@ mod tests {
         assert_eq!(after["process"]["user"]["additionalGids"], json!([7, 2000]));
     }
 
+    impl Generated for User {
+        const CONTRADICTS: bool = true;
+
+        fn generators() -> (BoxedStrategy<Self>, BoxedStrategy<Value>) {
+            let ranges = || {
+                let bounds = select(vec![(0, 0), (0, 9), (5, 20), (5, 20), (1, 30), (10, 10)]);
+                proptest::option::weighted(
+                    0.3,
+                    bounds.prop_map(|(min, max)| IdRanges::of([IdRange { min, max }])),
+                )
+            };
+            let rules = (proptest::bool::weighted(0.2), ranges(), ranges(), ranges()).prop_map(
+                |(run_as_non_root, run_as_user, run_as_group, supplemental_groups)| User {
+                    run_as_non_root,
+                    run_as_user,
+                    run_as_group,
+                    supplemental_groups,
+                },
+            );
+            let id = || {
+                let ids = [json!(0), json!(7), json!(7), json!(15), json!(null), json!(-1)];
+                select(ids.to_vec())
+            };
+            let groups = subsequence(vec![0, 5, 10, 15, 30], 0..=5);
+            let specs = (id(), id(), groups).prop_map(|(uid, gid, groups)| {
+                json!({"process": {"user": {"uid": uid, "gid": gid, "additionalGids": groups}}})
+            });
+            (rules.boxed(), specs.boxed())
+        }
+    }
+
     #[test]
-    fn keeps_the_laws() {
-        let ranges = || {
-            let bounds = select(vec![(0, 0), (0, 9), (5, 20), (10, 10)]);
-            proptest::option::of(bounds.prop_map(|(min, max)| IdRanges::of([IdRange { min, max }])))
-        };
-        let rules = (any::<bool>(), ranges(), ranges(), ranges()).prop_map(
-            |(run_as_non_root, run_as_user, run_as_group, supplemental_groups)| User {
-                run_as_non_root,
-                run_as_user,
-                run_as_group,
-                supplemental_groups,
-            },
-        );
-        let id = || select(vec![json!(0), json!(7), json!(15), json!(null), json!(-1)]);
-        let groups = subsequence(vec![0, 5, 10, 15, 30], 0..=5);
-        let specs = (id(), id(), groups).prop_map(|(uid, gid, groups)| {
-            json!({"process": {"user": {"uid": uid, "gid": gid, "additionalGids": groups}}})
-        });
-        hold(rules, specs);
+    fn changes_its_own_fields_alone() {
         let rule = User { supplemental_groups: range(2000, 2000), ..User::default() };
         touches_only(&rule, &["process.user.additionalGids"]);
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::{ApiVersion, At, DocumentError, Match};
+use crate::controls::Rule;
 use crate::controls::annotations::Annotations;
 use crate::controls::app_armor::{AppArmor, AppArmorDocument};
 use crate::controls::capabilities::Capabilities;
@@ -252,7 +253,7 @@ impl PolicyDocument {
     /// Landlock needs `no_new_privs` (landlock_restrict_self(2)), and seccomp closes a way around it:
     /// `mount_setattr` could make the launcher's mounts writable.
     fn add_what_landlock_implies(&self, file: &str, line: u64, rule: &Landlock, floor: &mut Floor) {
-        if rule.layers.is_empty() {
+        if *rule == Landlock::top() {
             return;
         }
         let clause = self.clause::<NoNewPrivileges>(file, line, NoNewPrivileges(true));
@@ -263,7 +264,7 @@ impl PolicyDocument {
         floor.seccomp = floor.seccomp.meet(&Bound::of(clause));
     }
 
-    fn clause<R: crate::controls::Rule>(&self, file: &str, line: u64, rule: R) -> Clause<R> {
+    fn clause<R: Rule>(&self, file: &str, line: u64, rule: R) -> Clause<R> {
         let actions = self.spec.actions.as_ref().map(|at| &at.value);
         let action = actions
             .and_then(|actions| actions.get(R::CONTROL).or_else(|| actions.get("default")))

@@ -1,21 +1,31 @@
 //! `landlock`: what files a process reaches and which TCP ports it uses, by the kernel's Landlock
 //! (landlock(7)), applied by the launcher in the last instant before the workload's execve.
 //!
-//! Each policy is a layer of its own. The kernel enforces every layer, so the meet of two policies is
-//! both layers, and it is exact by construction; up to 16 layers are possible (`LANDLOCK_MAX_NUM_LAYERS`).
+//! The kernel enforces every layer of a stack, so the meet of two policies is both their layers, in as few as
+//! say the same (see [`mod@reduce`]); up to 16 are possible (`LANDLOCK_MAX_NUM_LAYERS`).
 //!
 //! A domain with file rights cannot mount. `mount_setattr` is the exception that Landlock does not
 //! cover, and the rules over TCP can be gone around by MPTCP and TCP Fast Open: whoever composes a
 //! floor adds the seccomp rules that close both (see [`crate::floor`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod layer;
+#[cfg(test)]
+mod model;
+mod names;
+mod reduce;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+pub use layer::Layer;
+pub use names::{AbsolutePath, FsRight, ScopeName};
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::{Asked, Finding, Mismatch, Rule, Scope, Support};
 use crate::proc::Seen;
-use coaming_config::suggest;
+use names::{EXECUTE, READ, WRITE};
+use reduce::reduce;
 
 /// What a policy writes. A list that is left out restricts nothing; a list that is given, even an
 /// empty one, denies everything that it does not name.
@@ -62,60 +72,31 @@ pub struct PathRights {
     pub access: BTreeSet<FsRight>,
 }
 
-/// One ruleset of the kernel, with the kernel's bits (include/uapi/linux/landlock.h).
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Layer {
-    /// `LANDLOCK_ACCESS_FS_*` that are denied unless a path allows them.
-    pub handled_fs: u64,
-    /// `LANDLOCK_ACCESS_NET_*` that are denied unless a port allows them.
-    pub handled_net: u64,
-    /// `LANDLOCK_SCOPE_*`.
-    pub scoped: u64,
-    /// Allowed rights by path.
-    pub paths: BTreeMap<String, u64>,
-    /// Allowed rights by TCP port.
-    pub ports: BTreeMap<u16, u64>,
-}
-
-/// The rule: the layers of every policy that has one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The rule: what every policy that has one demands, in the fewest layers. The kernel enforces each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Landlock {
-    /// The layers; the kernel enforces each.
-    pub layers: BTreeSet<Layer>,
+    layers: BTreeSet<Layer>,
+}
+
+impl Landlock {
+    /// The rule of these layers together.
+    pub fn of<'a>(layers: impl IntoIterator<Item = &'a Layer>) -> Landlock {
+        Landlock { layers: reduce(layers) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Landlock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeSet::<Layer>::deserialize(deserializer).map(|layers| Landlock::of(&layers))
+    }
 }
 
 /// The kernel's limit on stacked layers, and so ours.
 pub const MAX_LAYERS: usize = 16;
 
-/// File rights by name, with the ABI that brought them (landlock(7), "VERSIONS").
-const FS_RIGHTS: [(&str, u32); 16] = [
-    ("EXECUTE", 1),
-    ("WRITE_FILE", 1),
-    ("READ_FILE", 1),
-    ("READ_DIR", 1),
-    ("REMOVE_DIR", 1),
-    ("REMOVE_FILE", 1),
-    ("MAKE_CHAR", 1),
-    ("MAKE_DIR", 1),
-    ("MAKE_REG", 1),
-    ("MAKE_SOCK", 1),
-    ("MAKE_FIFO", 1),
-    ("MAKE_BLOCK", 1),
-    ("MAKE_SYM", 1),
-    ("REFER", 2),
-    ("TRUNCATE", 3),
-    ("IOCTL_DEV", 5),
-];
-const EXECUTE: u64 = 1;
-const READ: u64 = 1 << 2 | 1 << 3;
-/// Everything but EXECUTE and READ.
-const WRITE: u64 = ((1 << FS_RIGHTS.len()) - 1) & !(EXECUTE | READ);
 const BIND_TCP: u64 = 1;
 const CONNECT_TCP: u64 = 1 << 1;
-const NET_ABI: u32 = 4;
-const SCOPE_ABI: u32 = 6;
 
 impl From<LandlockDocument> for Landlock {
     fn from(document: LandlockDocument) -> Self {
@@ -142,47 +123,7 @@ impl From<LandlockDocument> for Landlock {
             }
         }
         layer.scoped = document.scopes.iter().fold(0, |bits, scope| bits | scope.bit());
-        let layers = if layer.asks_nothing() { BTreeSet::new() } else { BTreeSet::from([layer]) };
-        Landlock { layers }
-    }
-}
-
-impl Layer {
-    fn asks_nothing(&self) -> bool {
-        self.handled_fs == 0 && self.handled_net == 0 && self.scoped == 0
-    }
-
-    /// The part of the layer that a kernel of this ABI enforces, and the names of what it does not.
-    fn under(&self, abi: u32) -> (Layer, Vec<&'static str>) {
-        let mut lost = Vec::new();
-        let mut layer = self.clone();
-        for (index, (name, since)) in FS_RIGHTS.iter().enumerate() {
-            let bit = 1 << index;
-            if layer.handled_fs & bit != 0 && abi < *since {
-                layer.handled_fs &= !bit;
-                lost.push(*name);
-            }
-        }
-        if layer.handled_net != 0 && abi < NET_ABI {
-            layer.handled_net = 0;
-            layer.ports.clear();
-            lost.push("TCP ports");
-        }
-        if layer.scoped != 0 && abi < SCOPE_ABI {
-            layer.scoped = 0;
-            lost.push("scopes");
-        }
-        // The kernel refuses a rule over rights that its ruleset does not handle.
-        for rights in layer.paths.values_mut() {
-            *rights &= layer.handled_fs;
-        }
-        layer.paths.retain(|_, rights| *rights != 0);
-        (layer, lost)
-    }
-
-    /// Whether the layer restricts TCP.
-    pub fn restricts_tcp(&self) -> bool {
-        self.handled_net != 0
+        Landlock::of([&layer])
     }
 }
 
@@ -195,18 +136,25 @@ impl Rule for Landlock {
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Landlock { layers: &self.layers | &other.layers }
+        Landlock::of(self.layers.iter().chain(&other.layers))
+    }
+
+    fn contradiction(&self) -> Option<String> {
+        (self.layers.len() > MAX_LAYERS).then(|| {
+            format!(
+                "they need {} Landlock layers, and the kernel stacks {MAX_LAYERS}",
+                self.layers.len()
+            )
+        })
     }
 
     fn support(&self, node: &super::Node) -> Support<Self> {
-        let mut rule = Landlock::top();
         let mut lost = BTreeSet::new();
+        let mut layers = Vec::new();
         for layer in &self.layers {
             let (layer, missing) = layer.under(node.landlock_abi);
             lost.extend(missing);
-            if !layer.asks_nothing() {
-                rule.layers.insert(layer);
-            }
+            layers.push(layer);
         }
         if lost.is_empty() {
             return Support::Full;
@@ -216,6 +164,7 @@ impl Rule for Landlock {
             0 => "this kernel has no Landlock (or it is not among its security modules)".to_owned(),
             abi => format!("this kernel's Landlock has ABI {abi}"),
         };
+        let rule = Landlock::of(&layers);
         Support::Partial { rule, lost: format!("{} cannot be enforced: {kernel}", lost.join(", ")) }
     }
 
@@ -232,7 +181,8 @@ impl Rule for Landlock {
             return vec![refuse(
                 "process",
                 json!(format!("{} Landlock layers", self.layers.len())),
-                "at most 16 policies with Landlock rules over one container",
+                "at most 16 layers, which is as many as the kernel stacks; policies whose lists of paths \
+                 are equal, or one of which restricts moving files (REFER), combine in fewer",
             )];
         }
         let process = asked.spec.get("process");
@@ -258,81 +208,13 @@ fn first_argument(process: &Value) -> Option<&str> {
     process.get("args")?.as_array()?.first()?.as_str()
 }
 
-/// An absolute path without `.`, `..` or empty parts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
-#[serde(transparent)]
-pub struct AbsolutePath(pub String);
-
-impl<'de> Deserialize<'de> for AbsolutePath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let path = String::deserialize(deserializer)?;
-        let clean = path == "/"
-            || path
-                .strip_prefix('/')
-                .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
-        if !clean || path.contains('\0') || path.len() > 4095 {
-            return Err(de::Error::custom(format!(
-                "{path:?} is not an absolute path in its shortest form, such as /var/lib/app"
-            )));
-        }
-        Ok(AbsolutePath(path))
-    }
-}
-
-/// A file right of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FsRight(usize);
-
-impl FsRight {
-    fn bit(self) -> u64 {
-        1 << self.0
-    }
-}
-
-impl Serialize for FsRight {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(FS_RIGHTS.get(self.0).map_or("?", |(name, _)| name))
-    }
-}
-
-impl<'de> Deserialize<'de> for FsRight {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        FS_RIGHTS.iter().position(|(known, _)| *known == name).map(FsRight).ok_or_else(|| {
-            let known = FS_RIGHTS.iter().map(|(known, _)| *known);
-            de::Error::custom(suggest::unknown("Landlock right", &name, known))
-        })
-    }
-}
-
-/// What a domain may be cut off from.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "camelCase")]
-pub enum ScopeName {
-    /// Abstract Unix sockets that were created outside the domain.
-    AbstractUnixSocket,
-    /// Processes outside the domain, as the target of signals.
-    Signal,
-}
-
-impl ScopeName {
-    fn bit(self) -> u64 {
-        match self {
-            ScopeName::AbstractUnixSocket => 1,
-            ScopeName::Signal => 1 << 1,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::controls::Node;
-    use crate::controls::laws::{hold, is_within};
+    use crate::controls::laws::{Generated, is_within};
     use proptest::prelude::*;
-    use proptest::sample::subsequence;
+    use proptest::sample::{select, subsequence};
 
     fn rule(document: Value) -> Landlock {
         serde_json::from_value::<LandlockDocument>(document).unwrap().into()
@@ -386,17 +268,30 @@ mod tests {
     fn a_process_without_a_command_and_a_seventeenth_layer_are_refused() {
         let one = rule(json!({"read": []}));
         assert!(!is_within(&one, &json!({"process": {"args": []}})));
-        let many =
-            (0u16..17).fold(Landlock::top(), |all, port| all.meet(&rule(json!({"bind": [port]}))));
+        let many = (0..17)
+            .fold(Landlock::top(), |all, n| all.meet(&rule(json!({"read": [format!("/{n}")]}))));
         assert!(!is_within(&many, &json!({"process": {"args": ["a"]}})));
+        assert!(many.contradiction().is_some_and(|why| why.contains("17 Landlock layers")));
     }
 
-    #[test]
-    fn keeps_the_laws() {
-        let paths = ["/usr", "/tmp", "/dev"];
-        let list = || proptest::option::of(subsequence(paths.to_vec(), 0..3));
-        let rules = (list(), list(), list())
-            .prop_map(|(r, w, x)| rule(json!({"read": r, "write": w, "execute": x})));
-        hold(rules, Just(json!({"process": {"args": ["a"]}})));
+    impl Generated for Landlock {
+        const TIGHTENS: bool = false;
+
+        fn generators() -> (BoxedStrategy<Self>, BoxedStrategy<Value>) {
+            let list = || {
+                let paths = ["/usr", "/usr/bin", "/tmp", "/dev"];
+                proptest::option::of(subsequence(paths.to_vec(), 0..3))
+            };
+            let ports = || proptest::option::of(subsequence(vec![80, 443], 0..2));
+            let scopes = subsequence(vec!["signal", "abstractUnixSocket"], 0..2);
+            let rules = (list(), list(), list(), ports(), ports(), scopes).prop_map(
+                |(r, w, x, connect, bind, scopes)| {
+                    rule(json!({"read": r, "write": w, "execute": x, "connect": connect,
+                        "bind": bind, "scopes": scopes}))
+                },
+            );
+            let args = select(vec![json!(["a"]), json!(["a"]), json!([])]);
+            (rules.boxed(), args.prop_map(|args| json!({"process": {"args": args}})).boxed())
+        }
     }
 }
