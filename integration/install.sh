@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the build, the integration tests and the demo need on a Debian machine (as root), and keeps in one folder
-# the containerd, runc and crun of several Debian suites. Says nothing and needs no network when there is nothing to do.
+# the containerd, runc and crun of several Debian suites, and the OCI runtime specification. Says nothing and needs no network when there is nothing to do.
 #
 #   integration/install.sh --build     what the build needs
 #   integration/install.sh --demo      that, what worlds need, and the newest suite that can be had
@@ -55,6 +55,7 @@ main() {
     done
     if [[ $what == --refresh || ! -e $CACHE/profiles/podman.json ]]; then fetch_profile; fi
     if [[ $what == --kernel && ! -e $CACHE/kernel/versions ]]; then fetch_kernel sid; fi
+    if [[ $what == --refresh || ! -d $CACHE/specification ]]; then fetch_specification; fi
 }
 
 # Sid has days on which something cannot be downloaded; the demo does without.
@@ -171,6 +172,21 @@ fetch_kernel() {
     rm -rf "${CACHE:?}/kernel"
     mv "$partial/tree" "$CACHE/kernel"
     rm -rf "$partial"
+}
+
+# Leaves $CACHE/specification/schema: the JSON schema of the OCI runtime specification, in the newest version that Debian has.
+fetch_specification() {
+    local partial apt suite=${SUITES[-1]} package=golang-github-opencontainers-specs-dev
+    open_suite "$suite"
+    download "$suite" "$package" "${apt[@]}"
+    dpkg -x "$partial"/debs/"${package}"_*.deb "$partial/root"
+    cp -r "$partial/root/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema" "$partial/tree/"
+    # shellcheck disable=SC2016 # dpkg's variables
+    dpkg-deb -W --showformat='${Package} ${Version}\n' "$partial"/debs/"${package}"_*.deb >"$partial/tree/version"
+    rm -rf "${CACHE:?}/specification"
+    mv "$partial/tree" "$CACHE/specification"
+    rm -rf "$partial"
+    sed "s|^|$suite: |" "$CACHE/specification/version"
 }
 
 # Sets `partial`, a folder to fetch a suite's packages into, and `apt`, which knows that suite alone.

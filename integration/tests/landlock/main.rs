@@ -86,7 +86,8 @@ fn any_layer() -> impl Strategy<Value = Layer> {
 }
 
 fn any_stack() -> impl Strategy<Value = Vec<Layer>> {
-    proptest::collection::vec(any_layer(), 2).prop_flat_map(|pool| {
+    let handles = |layer: &Layer| layer.handled_fs | layer.handled_net | layer.scoped != 0;
+    let stack = proptest::collection::vec(any_layer(), 2).prop_flat_map(|pool| {
         // Policies often agree on some lists: the second takes rights over from the first.
         let same = subsequence((0..16u64).collect::<Vec<_>>(), 0..=16);
         (Just(pool), same, select(vec![true, false])).prop_map(|(mut pool, same, takes)| {
@@ -96,7 +97,9 @@ fn any_stack() -> impl Strategy<Value = Vec<Layer>> {
             }
             pool
         })
-    })
+    });
+    // The kernel takes no ruleset that handles nothing.
+    stack.prop_filter("handles nothing", move |stack| stack.iter().all(handles))
 }
 
 fn take_over(into: &mut Layer, from: &Layer, taken: u64) {
