@@ -15,7 +15,9 @@ use crate::output::{self, Format, Outcome, count};
 
 /// Check policies: errors, and warnings about what is legal and rarely meant.
 ///
-/// A policy with an error keeps every container of the node from starting; check before you install.
+/// A policy with an error keeps containers of the node from starting; check before you install. The policies
+/// of a directory are checked together too: rules that leave nothing, that make each other void, or
+/// that another policy states already.
 /// Exit codes: 0 no errors, 1 errors (or, with --strict, warnings), 2 a path cannot be looked at.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -96,6 +98,7 @@ impl Findings {
                             "no policies here; the built-in floor alone is in force ({CONFIG_FILE} \
                              names it, baseline if it does not)"
                         ),
+                        fatal: false,
                     });
                 }
             }
@@ -140,6 +143,9 @@ impl Findings {
             self.policies.push(Policy { name: name.to_owned(), file: file.to_owned() });
             self.warnings.extend(lint::policy(file, document, floor));
         }
+        let (errors, warnings) = lint::set(read).into_iter().partition(|lint| lint.fatal);
+        self.errors.extend(Vec::into_iter(errors).map(Fault::of_lint));
+        self.warnings.extend::<Vec<Warning>>(warnings);
     }
 
     fn show(&self, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -163,6 +169,15 @@ impl Findings {
 }
 
 impl Fault {
+    fn of_lint(lint: Warning) -> Fault {
+        let text = lint.to_string();
+        let message = match &lint.policy {
+            Some(policy) => format!("policy {policy}: {}", lint.message),
+            None => lint.message,
+        };
+        Fault { file: lint.file, line: lint.line, column: None, message, text }
+    }
+
     fn of(error: DocumentError) -> Fault {
         let text = error.to_string();
         match error {

@@ -1,23 +1,31 @@
-//! Lints: what a policy may say and hardly ever means.
+//! Lints: what policies may say and hardly ever mean, or what can never work.
 //!
-//! Each lint is true of the policy alone, whatever else is in force; a lint that would be wrong about
-//! a sound policy is left out.
+//! Each lint is true of the policy alone, or of the policies that are certain to apply together, whatever
+//! else is in force; a lint that would be wrong about a sound policy is left out. What an AppArmor
+//! profile denies is not looked at: profiles are loaded in the kernel, and are in no policy directory.
 
+mod conflicts;
 mod landlock;
+mod profile;
 mod seccomp;
+mod set;
+mod shadowed;
+mod start;
+mod void;
+
+pub(crate) use set::set;
 
 use std::fmt;
 use std::path::Path;
 
 use coaming_policy::controls::Rule;
-use coaming_policy::controls::capabilities::Capability;
 use coaming_policy::document::{Match, PolicyDocument};
 use coaming_policy::facts::ContainerType;
 use coaming_policy::floor::{Bound, Floor, Visitor};
 use serde::Serialize;
 
 /// A warning.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Warning {
     pub(crate) file: String,
@@ -26,6 +34,9 @@ pub(crate) struct Warning {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<String>,
     pub(crate) message: String,
+    /// No container starts: this is an error.
+    #[serde(skip)]
+    pub(crate) fatal: bool,
 }
 
 impl fmt::Display for Warning {
@@ -34,7 +45,7 @@ impl fmt::Display for Warning {
         if let Some(line) = self.line {
             write!(formatter, ":{line}")?;
         }
-        formatter.write_str(": warning: ")?;
+        formatter.write_str(if self.fatal { ": " } else { ": warning: " })?;
         if let Some(policy) = &self.policy {
             write!(formatter, "policy {policy}: ")?;
         }
@@ -63,6 +74,7 @@ pub(crate) fn ignored(path: &Path) -> Option<Warning> {
         line: None,
         policy: None,
         message: message.to_owned(),
+        fatal: false,
     })
 }
 
@@ -73,6 +85,7 @@ pub(crate) fn empty(path: &Path) -> Warning {
         line: None,
         policy: None,
         message: "holds no policy".to_owned(),
+        fatal: false,
     }
 }
 
@@ -86,9 +99,8 @@ pub(crate) fn policy(file: &str, document: &PolicyDocument, floor: &Floor) -> Ve
     lints.demands();
     lints.selects();
     lints.names_other_controls();
-    lints.masks_that_an_admin_unmounts();
     landlock::lint(&mut lints);
-    seccomp::lint(&mut lints);
+    profile::lint(&mut lints);
     lints.found
 }
 
@@ -107,6 +119,7 @@ impl Lints<'_> {
             line: Some(line),
             policy: Some(self.document.metadata.value.name.clone()),
             message: message.into(),
+            fatal: false,
         });
     }
 
@@ -188,37 +201,6 @@ impl Lints<'_> {
             .collect();
         for (line, message) in idle {
             self.warn(line, message);
-        }
-    }
-
-    /// Masks and read-only paths are mounts: who may unmount has them away.
-    fn masks_that_an_admin_unmounts(&mut self) {
-        let spec = &self.document.spec;
-        let paths = [
-            ("maskedPaths", spec.masked_paths.as_ref().map(|at| (at.line, at.value.0.len()))),
-            ("readonlyPaths", spec.readonly_paths.as_ref().map(|at| (at.line, at.value.0.len()))),
-        ];
-        let Some((field, line)) = paths
-            .into_iter()
-            .find_map(|(field, paths)| paths.filter(|(_, len)| *len > 0).map(|(l, _)| (field, l)))
-        else {
-            return;
-        };
-        let allow = self.floor.capabilities.met().allow;
-        let admin = allow.is_some_and(|allow| {
-            allow.iter().map(Capability::to_string).any(|name| name == "SYS_ADMIN")
-        });
-        // A process in a Landlock domain with file rights cannot mount or unmount.
-        let confined = self.floor.landlock.met().layers.iter().any(|layer| layer.handled_fs != 0);
-        if admin && !confined && !seccomp::denies(self.floor, "umount2") {
-            self.warn(
-                line,
-                format!(
-                    "spec.{field} does not hold against SYS_ADMIN, which spec.capabilities allows: it \
-                     can unmount them; leave SYS_ADMIN out, or list mount, umount2 and their like \
-                     under spec.seccomp.denySyscalls"
-                ),
-            );
         }
     }
 }

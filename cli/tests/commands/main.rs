@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod check;
+mod check_together;
 mod explain;
 mod schema;
 mod seccomp;

@@ -1,0 +1,63 @@
+//! Rules that say nothing which another policy does not say already.
+
+use coaming_policy::controls::Rule;
+use coaming_policy::floor::{Bound, Clause, Visitor};
+
+use super::set::{Found, Member, covers};
+
+/// Above so many policies, each is not held against each: a directory may hold thousands.
+const MOST: usize = 256;
+
+pub(super) fn lint(members: &[Member<'_>], lints: &mut Found) {
+    if members.len() > MOST {
+        return;
+    }
+    for (index, wide) in members.iter().enumerate() {
+        for (other, narrow) in members.iter().enumerate() {
+            if index != other && covers(wide.document, narrow.document) {
+                let name = |member: &Member<'_>| member.document.metadata.value.name.clone();
+                let mut shadows = Shadows {
+                    wide: name(wide),
+                    narrow: name(narrow),
+                    // Of two that say the same of the same, the second is the one too many.
+                    twins: index > other && covers(narrow.document, wide.document),
+                    lints,
+                };
+                wide.floor.meet(narrow.floor).visit(&mut shadows);
+            }
+        }
+    }
+}
+
+struct Shadows<'a> {
+    wide: String,
+    narrow: String,
+    twins: bool,
+    lints: &'a mut Found,
+}
+
+impl Visitor for Shadows<'_> {
+    fn control<R: Rule>(&mut self, bound: &Bound<R>) {
+        let field = format!("spec.{}", R::CONTROL);
+        let own = |name: &str| {
+            let mut clauses = bound.clauses().iter();
+            clauses.find(|clause| clause.source.policy == name && clause.source.field == field)
+        };
+        let (Some(wide), Some(narrow)) = (own(&self.wide), own(&self.narrow)) else { return };
+        if narrow.rule != R::top() && says(wide, narrow) && !(self.twins && says(narrow, wide)) {
+            let message = format!(
+                "{field} demands nothing that {} does not, and that applies to every container that this \
+                 selects",
+                wide.source
+            );
+            self.lints.warn(&narrow.source, message);
+        }
+    }
+}
+
+/// Whether the first clause demands all that the second does.
+fn says<R: Rule>(wide: &Clause<R>, narrow: &Clause<R>) -> bool {
+    wide.rule.at_least_as_strict_as(&narrow.rule)
+        && wide.action >= narrow.action
+        && (!wide.best_effort || narrow.best_effort)
+}
