@@ -114,4 +114,11 @@ mod tests {
         assert_eq!(both, list(&["*b"]).meet(&list(&["a*"])));
         assert_eq!(both.in_words(), "*b; and of these: a*");
     }
+
+    #[test]
+    fn a_list_with_all_of_another_is_not_kept() {
+        let few = list(&["a"]);
+        assert_eq!(few.meet(&list(&["a", "b"])), few);
+        assert_eq!(list(&["a", "b"]).meet(&few).meet(&list(&["b"])), few.meet(&list(&["b"])));
+    }
 }

@@ -108,6 +108,11 @@ mod tests {
         {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
+        let covers = |wide: &str, narrow: &str| Glob(wide.into()).covers(&Glob(narrow.into()));
+        assert!(
+            covers("a*", "ab*") && covers("*", "a*b") && covers("a*c", "ab*c") && covers("a", "a")
+        );
+        assert!(!covers("ab*", "a*") && !covers("a", "*") && !covers("a*c", "a*"));
         assert!("Run.OCI.*".parse::<Glob>().unwrap().matches_ignoring_case("run.oci.x"));
         assert!("".parse::<Glob>().is_err());
     }
@@ -126,6 +131,12 @@ mod tests {
         #[test]
         fn agrees_with_the_definition(pattern in "[ab*]{0,6}", text in "[ab]{0,6}") {
             prop_assert_eq!(matches(&pattern, &text), slow(pattern.as_bytes(), text.as_bytes()));
+        }
+
+        #[test]
+        fn what_is_covered_matches_too(wide in "[ab*]{1,5}", narrow in "[ab*]{1,5}", text in "[ab]{0,6}") {
+            let (wide, narrow) = (Glob(wide), Glob(narrow));
+            prop_assert!(!wide.covers(&narrow) || !narrow.matches(&text) || wide.matches(&text));
         }
     }
 }

@@ -33,7 +33,8 @@ impl Layer {
         self.handled_fs == 0 && self.handled_net == 0 && self.scoped == 0
     }
 
-    /// The part of the layer that a kernel of this ABI enforces, and the names of what it does not.
+    /// The part of the layer that a kernel of this ABI enforces, and the names of what it does not. Rules
+    /// over what is no longer handled are left; reducing drops them.
     pub(super) fn under(&self, abi: u32) -> (Layer, Vec<&'static str>) {
         let mut lost = Vec::new();
         let mut layer = self.clone();
@@ -46,18 +47,12 @@ impl Layer {
         }
         if layer.handled_net != 0 && abi < NET_ABI {
             layer.handled_net = 0;
-            layer.ports.clear();
             lost.push("TCP ports");
         }
         if layer.scoped != 0 && abi < SCOPE_ABI {
             layer.scoped = 0;
             lost.push("scopes");
         }
-        // The kernel refuses a rule over rights that its ruleset does not handle.
-        for rights in layer.paths.values_mut() {
-            *rights &= layer.handled_fs;
-        }
-        layer.paths.retain(|_, rights| *rights != 0);
         (layer, lost)
     }
 

@@ -246,6 +246,9 @@ mod tests {
         let Support::Partial { rule: left, lost } = under(2) else { panic!("ABI 2 gives all") };
         assert_eq!(left.layers.first().unwrap().handled_fs, WRITE & !(1 << 14 | 1 << 15));
         assert_eq!(left.layers.first().unwrap().handled_net, 0);
+        // The kernel takes no rule over rights that its ruleset does not handle.
+        let layer = left.layers.first().unwrap();
+        assert!(layer.ports.is_empty() && layer.paths["/tmp"] == layer.handled_fs);
         for missing in ["TRUNCATE", "IOCTL_DEV", "TCP ports", "scopes", "ABI 2"] {
             assert!(lost.contains(missing), "{lost}");
         }
