@@ -246,6 +246,14 @@ impl Emission {
         }
     }
 
+    /// What libseccomp makes of a multiplexer, named or not; `None` where that cannot be told.
+    pub(super) fn says_of(&self, arch: Arch, mux: &Multiplexer) -> Option<Table<Action>> {
+        if self.calls.contains_key(mux.name) {
+            return Some(self.table(arch, mux.name));
+        }
+        self.induced(mux)
+    }
+
     /// What libseccomp makes of a multiplexer by itself: one rule for each rule on a sub-call, the first argument
     /// replaced by the selector (2.5.4, arch.c and arch-x86.c, `abi_rule_add`). `None` when those would differ from each
     /// other, or look at pointers.

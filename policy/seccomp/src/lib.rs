@@ -7,6 +7,7 @@
 //! two that are not, the difference is told in words.
 
 mod action;
+mod alike;
 mod answers;
 mod arch;
 mod arguments;

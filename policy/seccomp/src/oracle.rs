@@ -246,6 +246,7 @@ proptest! {
         let Some(meet) = built(fa.meet(&fb)) else { return Err(TestCaseError::reject("too complex")) };
         let Some(merged) = built(meet.to_profile()) else { return Err(TestCaseError::reject("too complex")) };
         let Some(program) = built(compile(&merged)) else { return Err(TestCaseError::reject("too long")) };
+        prop_assert!(merged.is_read_alike().unwrap(), "{:?}", merged);
         let again = built(Function::of(&merged, Reading::Runtime)).unwrap();
         prop_assert!(again.le(&meet) && meet.le(&fa) && meet.le(&fb));
         for arch in [Arch::X86_64, Arch::X86, Arch::X32] {

@@ -222,7 +222,12 @@ impl Seccomp {
         }
         let function = Function::of(&profile, Reading::Runtime)?;
         if function.le(&demanded) {
-            return Ok(None);
+            // What is within the floor as it is read here must be so as the runtime reads it.
+            if profile.is_read_alike()? {
+                return Ok(None);
+            }
+            let asked = json!("a profile that runtimes do not all read alike");
+            return Ok(Some(finding(asked, function.to_profile()?)));
         }
         let met = function.meet(&demanded)?;
         let wider: Vec<&str> = function
@@ -377,6 +382,36 @@ mod tests {
         assert!(at("keyctl").is_refusal() && at("mount").is_refusal());
         // The default is for those who ask for none.
         assert!(!at("reboot").is_refusal());
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn what_is_within_the_floor_must_be_so_as_runtimes_read_it() {
+        use crate::seccomp::{SeccompData, compile_as_written};
+        // libseccomp makes of this grant one of socketcall(SYS_SOCKET) without the condition, so that a
+        // 32-bit program has every family, the one that both refuse too.
+        let grant = json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]});
+        let asked = json!({"process": {}, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO",
+            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+            "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}, grant]}}});
+        let rule = rule(json!({"denySocketFamilies": ["AF_VSOCK"]}));
+        assert!(function(&asked).le(&function(&enforced(&rule, &json!({"process": {}})))));
+        let after = enforced(&rule, &asked);
+        assert_ne!(after, asked);
+        let written = Profile::from_oci(&after["linux"]["seccomp"]).unwrap();
+        let program = compile_as_written(&written).unwrap();
+        let socketcall = SeccompData {
+            nr: 102,
+            arch: Arch::X86.token(),
+            instruction_pointer: 0,
+            args: [1, 0, 0, 0, 0, 0],
+        };
+        assert_ne!(program.eval(&socketcall), 0x7fff_0000);
+        // A list of names is left as it is.
+        let plain = json!({"process": {}, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [{"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"}]}}});
+        assert_eq!(enforced(&rule, &plain), plain);
     }
 
     #[test]

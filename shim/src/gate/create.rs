@@ -58,7 +58,6 @@ impl Gate {
         {
             return Err(GateError::Program { id, error });
         }
-        let asked = &spec;
         state::sweep(&self.state);
         let state = self.state_of(&global, &id);
         state.reserve()?;
@@ -79,9 +78,9 @@ impl Gate {
             plan: (!admission.launch.is_empty()).then(|| launch::digest(&admission.launch)),
             floor,
         };
-        let rewritten = |spec: &Value| view::at(spec, SECCOMP) != view::at(asked, SECCOMP);
+        let ruled = !record.floor.seccomp.is_empty();
         let prepared = self.prepare(&state, admission, &record).and_then(|spec| {
-            if let Some(profile) = view::at(&spec, SECCOMP).filter(|_| rewritten(&spec)) {
+            if let Some(profile) = view::at(&spec, SECCOMP).filter(|_| ruled) {
                 launch::check_for_runtime(profile, &self.filters())?;
             }
             let bytes = serde_json::to_vec(&spec).map_err(|error| GateError::Json {
