@@ -42,7 +42,7 @@ install_all() {
     ln -sfn coaming-runc "$PROGRAMS/coaming-crun"
 
     local file
-    for file in config.toml containerd/{config,shim}-v{2,3}.toml kubernetes/runtimeclass.yaml examples/payments.yaml; do
+    for file in config.toml containerd/{config,shim}-v{2,3}.toml kubernetes/runtimeclass.yaml examples/{payments,waiver}.yaml; do
         place 644 "packaging/$file" "$SHARED/$file"
     done
     install -d -m 755 "$CONFIG" "$CONFIG/policy.d"

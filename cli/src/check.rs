@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coaming_config::CONFIG_FILE;
-use coaming_policy::document::{Directory, DocumentError, read_directory};
+use coaming_policy::document::{Directory, DocumentError, Moment, read_directory};
 use coaming_shim::config::Node;
 use serde::Serialize;
 
@@ -36,6 +36,7 @@ pub(crate) struct Arguments {
 #[serde(rename_all = "camelCase")]
 struct Findings {
     policies: Vec<Policy>,
+    waivers: Vec<Policy>,
     errors: Vec<Fault>,
     warnings: Vec<Warning>,
 }
@@ -135,10 +136,16 @@ impl Findings {
     fn take(&mut self, read: &Directory, files: &[PathBuf]) {
         let holds_none = |path: &&PathBuf| {
             let name = path.display().to_string();
-            !read.names().any(|(_, file)| file == name)
+            let waivers = read.waivers().map(|(file, _)| file);
+            !read.names().map(|(_, file)| file).chain(waivers).any(|file| file == name)
         };
         self.warnings.extend(files.iter().filter(holds_none).map(|path| lint::empty(path)));
         self.warnings.extend(read.ignored.iter().filter_map(|path| lint::ignored(path)));
+        self.warnings.extend(lint::waivers(read, Moment::now()));
+        for (file, waiver) in read.waivers() {
+            let name = waiver.metadata.value.name.clone();
+            self.waivers.push(Policy { name, file: file.to_owned() });
+        }
         for ((name, file), (document, floor)) in read.names().zip(read.floors()) {
             self.policies.push(Policy { name: name.to_owned(), file: file.to_owned() });
             self.warnings.extend(lint::policy(file, document, floor));
@@ -164,7 +171,11 @@ impl Findings {
             some => format!(", {}", count(some, "warning", "warnings")),
         };
         let policies = count(self.policies.len(), "policy", "policies");
-        Ok(writeln!(out, "{policies}, {errors}{warnings}")?)
+        let waivers = match self.waivers.len() {
+            0 => String::new(),
+            some => format!(", {}", count(some, "waiver", "waivers")),
+        };
+        Ok(writeln!(out, "{policies}{waivers}, {errors}{warnings}")?)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::ValueEnum;
 use coaming_config::Configuration;
-use coaming_policy::document::PolicyDocument;
+use coaming_policy::document::{PolicyDocument, WaiverDocument};
 use schemars::schema_for;
 
 use crate::error::CommandError;
@@ -23,6 +23,8 @@ enum Document {
     /// A policy, as in /etc/coaming/policy.d.
     #[default]
     Policy,
+    /// A waiver, as in /etc/coaming/policy.d.
+    Waiver,
     /// The node's configuration, /etc/coaming/config.toml.
     Configuration,
 }
@@ -30,6 +32,7 @@ enum Document {
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
     let schema = match arguments.document {
         Document::Policy => schema_for!(PolicyDocument),
+        Document::Waiver => schema_for!(WaiverDocument),
         Document::Configuration => schema_for!(Configuration),
     };
     output::json(&schema, out)?;

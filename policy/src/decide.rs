@@ -9,8 +9,9 @@ use crate::controls::{Asked, Finding, Node, Rule, Scope, Support};
 use crate::facts::Facts;
 use crate::floor::{Action, Bound, Clause, Floor, Source, Visitor};
 use crate::launch;
+use crate::spec::edit::Edit;
 use crate::spec::{table, view};
-use crate::verdict::{Admission, Change, Degraded, Reason, Refusal, Verdict};
+use crate::verdict::{Admission, Audit, Change, Degraded, Reason, Refusal, Verdict};
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,29 @@ pub fn decide(request: &Request<'_>, floor: &Floor) -> Verdict {
         }
         Err(reason) => Verdict::Refuse(Refusal { reasons: vec![*reason] }),
     }
+}
+
+/// What an audited floor would have done to a request that was admitted, beyond what is enforced. It
+/// changes nothing.
+pub fn audit(request: &Request<'_>, admission: &Admission, audited: &Floor) -> Audit {
+    let mut spec = admission.spec.clone();
+    if let Some(seccomp) = &admission.seccomp {
+        Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
+    }
+    let mut pass = Pass::new(request, spec);
+    audited.visit(&mut pass);
+    let mut notes = Vec::new();
+    for clause in audited.landlock.clauses() {
+        notes.push(format!(
+            "{} would confine files or ports by Landlock; which accesses that denies is not known before \
+             it is enforced",
+            clause.source
+        ));
+    }
+    notes.extend(pass.degraded.into_iter().map(|degraded| {
+        format!("{} would be degraded: {} ({})", degraded.control, degraded.lost, degraded.policy)
+    }));
+    Audit { changes: pass.changes, refusals: pass.reasons, notes }
 }
 
 /// One application of a floor.

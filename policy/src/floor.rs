@@ -85,6 +85,26 @@ macro_rules! define_floor {
                 Floor { $($field: self.$field.meet(&other.$field),)* }
             }
 
+            /// The clauses of which `holds` says so by their field in the policy, and the others.
+            pub fn partition(self, holds: impl Fn(&str) -> bool) -> (Floor, Floor) {
+                let mut with = Floor::default();
+                let mut without = Floor::default();
+                $((with.$field, without.$field) = self.$field.partition(&holds);)*
+                (with, without)
+            }
+
+            /// The fields in which the clauses stand in their policies, each once, in the order of
+            /// application.
+            pub fn fields(&self) -> Vec<String> {
+                let mut fields = Vec::new();
+                $(for clause in &self.$field.clauses {
+                    if !fields.contains(&clause.source.field) {
+                        fields.push(clause.source.field.clone());
+                    }
+                })*
+                fields
+            }
+
             /// Shows every control's clauses to `visitor`, in the order of application.
             pub fn visit<V: Visitor>(&self, visitor: &mut V) {
                 $(visitor.control(&self.$field);)*
@@ -192,6 +212,12 @@ impl<R: Rule> Bound<R> {
     /// What the clauses demand together.
     pub fn met(&self) -> R {
         self.clauses.iter().fold(R::top(), |met, clause| met.meet(&clause.rule))
+    }
+
+    fn partition(self, holds: impl Fn(&str) -> bool) -> (Self, Self) {
+        let (with, without) =
+            self.clauses.into_iter().partition(|clause| holds(&clause.source.field));
+        (Bound { clauses: with }, Bound { clauses: without })
     }
 
     /// The union of the clauses.

@@ -8,6 +8,7 @@
 pub mod builtin;
 pub mod controls;
 pub mod decide;
+pub mod demands;
 pub mod document;
 pub mod facts;
 pub mod floor;

@@ -62,6 +62,25 @@ pub struct Degraded {
     pub policy: Source,
 }
 
+/// What policies that are audited would have done, had they been enforced.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audit {
+    /// What they would have brought down, beyond what is enforced.
+    pub changes: Vec<Change>,
+    /// Why they would have refused.
+    pub refusals: Vec<Reason>,
+    /// What cannot be known before they are enforced.
+    pub notes: Vec<String>,
+}
+
+impl Audit {
+    /// Whether nothing would have been otherwise.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.refusals.is_empty() && self.notes.is_empty()
+    }
+}
+
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use coaming_config::Configuration;
 use coaming_policy::builtin;
+use coaming_policy::demands::Demands;
 use coaming_policy::document::{Directory, DocumentError, read_directory};
 use coaming_policy::facts::Facts;
-use coaming_policy::floor::Floor;
+
+use crate::clock::{self, Clock};
 
 /// The folder of everything that lives as long as the machine is up.
 pub const STATE: &str = "/run/coaming";
@@ -50,13 +52,19 @@ impl Node {
         read_directory(&self.configuration.policy_directory)
     }
 
-    /// Today's floor for a container: the built-in one, met with every policy that selects it.
+    /// Today's demands upon a container: the built-in floor, met with every policy that selects it.
     ///
     /// # Errors
     /// See [`Node::policies`].
-    pub fn floor(&self, facts: &Facts) -> Result<Floor, DocumentError> {
-        let builtin = builtin::floor(self.configuration.floor_for(&self.name))?;
-        Ok(builtin.meet(&self.policies()?.floor_for(facts)))
+    pub fn demands(&self, facts: &Facts) -> Result<Demands, DocumentError> {
+        let which = self.configuration.floor_for(&self.name);
+        let policies = self.policies()?;
+        let beneath = (which.name(), builtin::floor(which)?);
+        // Nothing but a waiver's end depends on the time.
+        let now = if policies.waivers().next().is_some() { clock::now() } else { Clock::default() };
+        let mut demands = Demands::upon(facts, &policies, beneath, now.moment);
+        demands.notes.extend(now.note);
+        Ok(demands)
     }
 
     /// The directory of policies.

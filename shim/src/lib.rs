@@ -5,6 +5,7 @@
 
 pub mod argv;
 pub mod bundle;
+pub mod clock;
 pub mod config;
 pub mod exec_process;
 pub mod family;

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use coaming_policy::document::Waived;
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
-use coaming_policy::verdict::{Change, Degraded};
+use coaming_policy::verdict::{Audit, Change, Degraded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,6 +38,12 @@ pub struct Record {
     pub changes: Vec<Change>,
     /// What was demanded and could not be enforced here.
     pub degraded: Vec<Degraded>,
+    /// What was demanded and does not count, by leave of a waiver.
+    #[serde(default)]
+    pub waived: Vec<Waived>,
+    /// What audited policies would have done.
+    #[serde(default)]
+    pub audit: Audit,
     /// What an operator should know besides.
     pub notes: Vec<String>,
     /// The process as enforced, before the launcher's arguments.

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use coaming_policy::builtin;
-use coaming_policy::decide::{Door, Request, decide};
-use coaming_policy::document::{Directory, DocumentError, read_directory};
+use coaming_policy::decide::{Door, Request, audit, decide};
+use coaming_policy::demands::Demands;
+use coaming_policy::document::{BuiltIn, Directory, DocumentError, Moment, read_directory};
 use coaming_policy::facts::Facts;
-use coaming_policy::floor::Floor;
 use coaming_policy::json;
 use coaming_policy::launch::is_reserved;
 use coaming_policy::spec::view;
-use coaming_policy::verdict::Verdict;
+use coaming_policy::verdict::{Audit, Verdict};
 use coaming_shim::bundle::Bundle;
 use coaming_shim::config::{HOOK, Node};
 use coaming_shim::host;
@@ -31,7 +31,8 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
     let id = bundle.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let facts = Facts::of(&id, &spec);
     let node = host::examine(&spec);
-    let (floor, runtime) = floor(&facts, arguments).map_err(CommandError::Policy)?;
+    let (demands, runtime) = demands(&facts, arguments).map_err(CommandError::Policy)?;
+    let floor = &demands.floor;
     let request =
         Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, bounding: None };
     let mut report = Report {
@@ -44,36 +45,43 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
         reasons: Vec::new(),
         changes: Vec::new(),
         degraded: Vec::new(),
-        notes: Vec::new(),
+        waived: demands.waived,
+        audit: Audit::default(),
+        notes: demands.notes,
         launcher: false,
-        policies: in_force::policies(&floor),
+        policies: in_force::policies(floor),
         floor: floor.clone(),
         kernel: None,
     };
-    match decide(&request, &floor) {
+    match decide(&request, floor) {
         Verdict::Refuse(refusal) => report.reasons = refusal.reasons,
         Verdict::Admit(admission) => {
             report.verdict = Decision::Admitted;
             report.launcher = !admission.launch.is_empty();
+            report.audit = audit(&request, &admission, &demands.audit);
             report.changes = admission.changes;
             report.degraded = admission.degraded;
-            report.notes = admission.notes;
+            report.notes.extend(admission.notes);
         }
     }
     Ok(report)
 }
 
-/// The floor for a container, and the runtime that would be handed off to.
-fn floor(facts: &Facts, arguments: &Arguments) -> Result<(Floor, Option<String>), DocumentError> {
+/// What is demanded of a container, and the runtime that would be handed off to.
+fn demands(
+    facts: &Facts,
+    arguments: &Arguments,
+) -> Result<(Demands, Option<String>), DocumentError> {
     if let Some(path) = &arguments.policy {
         let policies =
             if path.is_dir() { read_directory(path)? } else { Directory::of_file(path)? };
-        let beneath = builtin::floor(arguments.floor.into())?;
-        return Ok((beneath.meet(&policies.floor_for(facts)), None));
+        let which = BuiltIn::from(arguments.floor);
+        let beneath = (which.name(), builtin::floor(which)?);
+        return Ok((Demands::upon(facts, &policies, beneath, Moment::now()), None));
     }
     let node = Node::load(&arguments.runtime)?;
     let runtime = node.runtime().map(|path| path.display().to_string());
-    Ok((node.floor(facts)?, runtime))
+    Ok((node.demands(facts)?, runtime))
 }
 
 /// Whether the gate has written this config.json.

@@ -33,6 +33,8 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
         reasons: Vec::new(),
         changes: record.changes,
         degraded: record.degraded,
+        waived: record.waived,
+        audit: record.audit,
         notes,
         launcher: record.plan.is_some(),
         policies: in_force::policies(&record.floor),

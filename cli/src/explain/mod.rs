@@ -9,10 +9,10 @@ mod table;
 use std::io::Write;
 use std::path::PathBuf;
 
-use coaming_policy::document::BuiltIn;
+use coaming_policy::document::{BuiltIn, Waived};
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
-use coaming_policy::verdict::{Change, Degraded, Reason};
+use coaming_policy::verdict::{Audit, Change, Degraded, Reason};
 use coaming_shim::config::STATE;
 use serde::Serialize;
 
@@ -79,6 +79,8 @@ struct Report {
     reasons: Vec<Reason>,
     changes: Vec<Change>,
     degraded: Vec<Degraded>,
+    waived: Vec<Waived>,
+    audit: Audit,
     notes: Vec<String>,
     /// Whether the launcher stands before the workload, for Landlock and seccomp.
     launcher: bool,

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
+use coaming_policy::document::Waived;
 use coaming_policy::facts::{ContainerType, Fact};
 use coaming_policy::floor::{Action, Source};
-use coaming_policy::verdict::brief;
+use coaming_policy::verdict::{Audit, brief};
 use serde_json::Value;
 
 use super::in_force::Policy;
@@ -24,6 +25,16 @@ pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandEr
             format!("{}: {} ({})", degraded.control, degraded.lost, origin(&degraded.policy))
         }),
     )?;
+    list(
+        out,
+        "Waived",
+        report.waived.iter().map(|waived| {
+            let Waived { waiver, file, line, waived, owner, reason, expires } = waived;
+            let what = waived.join(", ");
+            format!("{what}, until {expires}, by {waiver} {file}:{line} of {owner}: {reason}")
+        }),
+    )?;
+    show_audit(&report.audit, out)?;
     list(out, "Notes", report.notes.iter().cloned())?;
     list(out, "Policies in force", report.policies.iter().map(policy))?;
     if let Some(kernel) = &report.kernel {
@@ -92,6 +103,18 @@ fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandErro
         ]
     });
     table(out, std::iter::once(head).chain(rows).collect())
+}
+
+/// What policies that are only audited would have done.
+fn show_audit(audit: &Audit, out: &mut dyn Write) -> Result<(), CommandError> {
+    let changes = audit.changes.iter().map(|change| {
+        let policies = change.policies.iter().map(origin).collect::<Vec<_>>().join(", ");
+        let (asked, enforced) = compared(&change.asked, &change.enforced)
+            .unwrap_or_else(|| (shown(&change.asked), shown(&change.enforced)));
+        format!("{}: {} would be {} ({policies})", change.field, cut(&asked), cut(&enforced))
+    });
+    let refusals = audit.refusals.iter().map(|reason| format!("would not start: {reason}"));
+    list(out, "Audited, not enforced", changes.chain(refusals).chain(audit.notes.iter().cloned()))
 }
 
 /// Two lists, by what tells them apart: the rest is in the JSON.

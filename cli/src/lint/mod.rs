@@ -12,8 +12,10 @@ mod set;
 mod shadowed;
 mod start;
 mod void;
+mod waiver;
 
 pub(crate) use set::set;
+pub(crate) use waiver::waivers;
 
 use std::fmt;
 use std::path::Path;
@@ -188,8 +190,11 @@ impl Lints<'_> {
             .best_effort
             .iter()
             .flat_map(|at| at.value.iter().map(|name| (at.line, "bestEffort", name)));
+        let audit =
+            spec.audit.iter().flat_map(|at| at.value.iter().map(|name| (at.line, "audit", name)));
         let idle: Vec<(u64, String)> = actions
             .chain(best_effort)
+            .chain(audit)
             .filter(|(_, _, name)| !stated.0.contains(&name.as_str()))
             .map(|(line, field, name)| {
                 let message = format!(

@@ -6,6 +6,7 @@ use std::path::Path;
 use coaming_policy::document::parse_policies;
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
+use coaming_policy::verdict::Audit;
 use coaming_shim::record::Record;
 use coaming_shim::state::State;
 use serde_json::{Value, json};
@@ -147,6 +148,8 @@ impl Node {
             facts: Facts::of(id, &json!({})),
             changes: Vec::new(),
             degraded: Vec::new(),
+            waived: Vec::new(),
+            audit: Audit::default(),
             notes: vec!["something to know".to_owned()],
             process: Value::Null,
             seccomp: None,

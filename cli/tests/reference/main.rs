@@ -11,15 +11,18 @@ use std::path::{Path, PathBuf};
 
 use coaming_config::Configuration;
 use coaming_policy::builtin;
-use coaming_policy::document::PolicyDocument;
+use coaming_policy::document::{PolicyDocument, WaiverDocument};
 use schemars::schema_for;
 use serde_json::Value;
 
 const EXAMPLE: &str = include_str!("../../../packaging/examples/payments.yaml");
 
+const WAIVER: &str = include_str!("../../../packaging/examples/waiver.yaml");
+
 #[test]
 fn the_published_schemas_are_those_of_the_types() {
     is_current("docs/schema/policy.v1alpha1.json", &pretty(&policy()));
+    is_current("docs/schema/waiver.v1alpha1.json", &pretty(&waiver()));
     is_current("docs/schema/configuration.json", &pretty(&configuration()));
 }
 
@@ -32,6 +35,8 @@ fn the_published_reference_is_that_of_the_types() {
         ("{{baseline}}", builtin::BASELINE),
         ("{{node}}", builtin::NODE),
         ("{{reference}}", &markdown::policy(&policy())),
+        ("{{waiver}}", &markdown::document(&waiver())),
+        ("{{waiver example}}", WAIVER),
         ("{{node configuration}}", &markdown::document(&configuration())),
     ];
     for (place, part) in parts {
@@ -50,6 +55,8 @@ fn the_schema_accepts_what_the_types_accept() {
         let document: Value = serde_saphyr::from_str(text).unwrap();
         accepts::check(&policy(), &document).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
+    let document: Value = serde_saphyr::from_str(WAIVER).unwrap();
+    assert_eq!(accepts::check(&waiver(), &document), Ok(()));
 }
 
 #[test]
@@ -74,6 +81,10 @@ fn the_schema_refuses_what_the_types_refuse() {
 
 fn policy() -> Value {
     schema_for!(PolicyDocument).to_value()
+}
+
+fn waiver() -> Value {
+    schema_for!(WaiverDocument).to_value()
 }
 
 fn configuration() -> Value {

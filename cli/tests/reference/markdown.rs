@@ -14,7 +14,10 @@ pub(crate) fn policy(schema: &Value) -> String {
         }
         for (name, field) in properties(root.resolve(field)) {
             let path = format!("spec.{name}");
-            if matches!(name.as_str(), "match" | "actions" | "bestEffort") {
+            if matches!(
+                name.as_str(),
+                "match" | "actions" | "mode" | "audit" | "rollout" | "bestEffort"
+            ) {
                 root.rows(&path, field, false, &mut around);
             } else {
                 sections.push_str(&root.section(&path, field));

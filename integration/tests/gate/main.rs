@@ -13,5 +13,7 @@ mod lifecycle;
 mod node_floor;
 mod nri;
 mod setup;
+mod trials;
 mod verbs;
 mod verified;
+mod waivers;

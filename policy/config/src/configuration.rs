@@ -94,6 +94,16 @@ pub enum BuiltIn {
     Node,
 }
 
+impl BuiltIn {
+    /// Its name, which is also its policy's.
+    pub fn name(self) -> &'static str {
+        match self {
+            BuiltIn::Baseline => "baseline",
+            BuiltIn::Node => "node",
+        }
+    }
+}
+
 impl Default for Configuration {
     fn default() -> Self {
         Configuration {

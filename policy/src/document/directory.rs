@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use coaming_config::trust::{check_trust, read_root_owned};
 
-use super::{DocumentError, PolicyDocument, parse_policies};
+use super::{Document, DocumentError, PolicyDocument, WaiverDocument, parse_documents};
 use crate::facts::Facts;
 use crate::floor::Floor;
 
@@ -21,6 +21,7 @@ const LISTINGS: usize = 3;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Directory {
     policies: Vec<Loaded>,
+    waivers: Vec<(String, WaiverDocument)>,
     /// Files that are not policies by their names, and so were not read.
     pub ignored: Vec<PathBuf>,
 }
@@ -29,7 +30,11 @@ pub struct Directory {
 struct Loaded {
     file: String,
     document: PolicyDocument,
+    /// Everything that it states.
     floor: Floor,
+    /// Of that, what is enforced where the policy is, and what is audited in any case.
+    enforced: Floor,
+    audited: Floor,
 }
 
 /// Reads every `*.yaml`, `*.yml` and `*.json` of a directory. A directory that does not exist holds
@@ -99,26 +104,73 @@ impl Directory {
         let text = String::from_utf8(read_root_owned(path)?).map_err(|error| {
             DocumentError::Untrusted { path: file.clone(), problem: format!("not UTF-8: {error}") }
         })?;
-        for document in parse_policies(&file, &text)? {
-            let name = &document.metadata.value.name;
-            if let Some(other) =
-                self.policies.iter().find(|p| p.document.metadata.value.name == *name)
-            {
-                let message = format!("a policy named {name:?} stands in {} already", other.file);
-                return Err(DocumentError::at(&file, document.metadata.line, message));
+        self.take(&file, &text, &mut |name| read_profile(directory, name))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_text(file: &str, text: &str) -> Result<Directory, DocumentError> {
+        let mut read = Directory::default();
+        read.take(file, text, &mut |name| panic!("no profile {name} here"))?;
+        Ok(read)
+    }
+
+    fn take(
+        &mut self,
+        file: &str,
+        text: &str,
+        profile: &mut dyn FnMut(&str) -> Result<Vec<u8>, DocumentError>,
+    ) -> Result<(), DocumentError> {
+        for document in parse_documents(file, text)? {
+            self.refuse_namesake(file, &document)?;
+            match document {
+                Document::Policy(document) => {
+                    let floor = document.floor(file, profile)?;
+                    let (enforced, audited) = document.modes(floor.clone());
+                    let (file, document) = (file.to_owned(), *document);
+                    self.policies.push(Loaded { file, document, floor, enforced, audited });
+                }
+                Document::Waiver(waiver) => self.waivers.push((file.to_owned(), *waiver)),
             }
-            let floor = document.floor(&file, &mut |name| read_profile(directory, name))?;
-            self.policies.push(Loaded { file: file.clone(), document, floor });
         }
         Ok(())
     }
 
-    /// The strictest combination of the policies that select a container.
-    pub fn floor_for(&self, facts: &Facts) -> Floor {
+    /// Policies are told apart by their names, and so are waivers.
+    fn refuse_namesake(&self, file: &str, document: &Document) -> Result<(), DocumentError> {
+        let (kind, own, other) = match document {
+            Document::Policy(policy) => {
+                let own = &policy.metadata;
+                let other = self.policies.iter().find(|p| p.document.metadata.value == own.value);
+                ("policy", own, other.map(|p| &p.file))
+            }
+            Document::Waiver(waiver) => {
+                let own = &waiver.metadata;
+                let other = self.waivers.iter().find(|(_, w)| w.metadata.value == own.value);
+                ("waiver", own, other.map(|(file, _)| file))
+            }
+        };
+        let Some(other) = other else {
+            return Ok(());
+        };
+        let message = format!("a {kind} named {:?} stands in {other} already", own.value.name);
+        Err(DocumentError::at(file, own.line, message))
+    }
+
+    /// The policies that select a container: what each enforces where it is enforced, and what it
+    /// audits in any case.
+    pub(crate) fn selected<'a>(
+        &'a self,
+        facts: &'a Facts,
+    ) -> impl Iterator<Item = (&'a PolicyDocument, &'a Floor, &'a Floor)> {
         self.policies
             .iter()
             .filter(|loaded| loaded.document.selects(facts))
-            .fold(Floor::default(), |floor, loaded| floor.meet(&loaded.floor))
+            .map(|loaded| (&loaded.document, &loaded.enforced, &loaded.audited))
+    }
+
+    /// The waivers and their files.
+    pub fn waivers(&self) -> impl Iterator<Item = (&str, &WaiverDocument)> {
+        self.waivers.iter().map(|(file, waiver)| (file.as_str(), waiver))
     }
 
     /// The names of the policies and their files, in the order of the files.
@@ -126,7 +178,7 @@ impl Directory {
         self.policies.iter().map(|p| (p.document.metadata.value.name.as_str(), p.file.as_str()))
     }
 
-    /// Each policy's clauses by themselves.
+    /// Each policy's clauses by themselves, those that are audited too.
     pub fn floors(&self) -> impl Iterator<Item = (&PolicyDocument, &Floor)> {
         self.policies.iter().map(|loaded| (&loaded.document, &loaded.floor))
     }

@@ -3,17 +3,23 @@
 //! Every document is read strictly. An unknown field, a duplicate key, a wrong type or an unknown
 //! name is an error with file, line and column, and the nearest known word where there is one.
 
+mod any;
 mod at;
 mod directory;
 mod error;
+mod mode;
 mod policy;
 mod selector;
+mod waiver;
 
+pub use any::{Document, parse_documents, parse_policies};
 pub use at::At;
 pub use coaming_config::{BuiltIn, DocumentError};
 pub use directory::{Directory, MAX_FILES, read_directory};
-pub use policy::{Metadata, PolicyDocument, PolicySpec, parse_policies};
+pub use mode::{Mode, Rollout};
+pub use policy::{Metadata, PolicyDocument, PolicySpec};
 pub use selector::Match;
+pub use waiver::{Moment, SOON, Span, Waived, WaiverDocument, WaiverSpec};
 
 /// The API version of every document.
 #[derive(

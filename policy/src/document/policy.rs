@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{ApiVersion, At, DocumentError, Match};
+use super::{ApiVersion, At, DocumentError, Match, Mode, Rollout};
 use crate::controls::Rule;
 use crate::controls::annotations::Annotations;
 use crate::controls::app_armor::{AppArmor, AppArmorDocument};
@@ -75,6 +75,17 @@ pub struct PolicySpec {
     /// refused under either.
     #[serde(default)]
     pub actions: Option<At<BTreeMap<String, Action>>>,
+    /// `enforce`, or `audit`: nothing is changed or refused, and the record says what would have been.
+    /// Default: `enforce`.
+    #[serde(default)]
+    pub mode: Option<Mode>,
+    /// Single controls that are audited and not enforced, in a policy that is enforced otherwise.
+    #[serde(default)]
+    pub audit: Option<At<BTreeSet<String>>>,
+    /// The part of the pods for which the policy is enforced; for all others it is audited. Left out:
+    /// it is enforced for all.
+    #[serde(default)]
+    pub rollout: Option<At<Rollout>>,
     /// Controls without which a container may start where the node cannot enforce them. The record
     /// then says `degraded`. Of `landlock`, `appArmor` and `seLinux`.
     #[serde(default)]
@@ -159,33 +170,26 @@ pub(crate) const CONTROLS: &[&str] = crate::for_each_control!(control_names);
 /// Controls that depend on what the node's kernel has.
 const MAY_BE_DEGRADED: [&str; 3] = ["landlock", "appArmor", "seLinux"];
 
-/// Reads the policies of one file; several documents are separated by `---`.
-///
-/// # Errors
-/// [`DocumentError::Invalid`] with the place.
-pub fn parse_policies(file: &str, text: &str) -> Result<Vec<PolicyDocument>, DocumentError> {
-    let documents: Vec<PolicyDocument> =
-        serde_saphyr::from_multiple_with_options(text, super::options())
-            .map_err(|error| super::error::from_yaml(file, &error))?;
-    for document in &documents {
-        document.check(file)?;
-    }
-    Ok(documents)
-}
-
-impl PolicyDocument {
-    fn check(&self, file: &str) -> Result<(), DocumentError> {
-        let name = &self.metadata.value.name;
+impl Metadata {
+    pub(super) fn check(&self, file: &str, line: u64) -> Result<(), DocumentError> {
+        let name = &self.name;
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
         if name.is_empty() || name.len() > 253 || !name.chars().all(allowed) {
             return Err(DocumentError::at(
                 file,
-                self.metadata.line,
+                line,
                 format!(
                     "metadata.name {name:?} is not made of lower-case letters, digits, - and ."
                 ),
             ));
         }
+        Ok(())
+    }
+}
+
+impl PolicyDocument {
+    pub(super) fn check(&self, file: &str) -> Result<(), DocumentError> {
+        self.metadata.value.check(file, self.metadata.line)?;
         if let Some(actions) = &self.spec.actions {
             let unknown = actions
                 .value
@@ -195,6 +199,27 @@ impl PolicyDocument {
                 let known = CONTROLS.iter().copied().chain(["default"]);
                 let message = suggest::unknown("control in spec.actions", name, known);
                 return Err(DocumentError::at(file, actions.line, message));
+            }
+        }
+        if let Some(audit) = &self.spec.audit {
+            let unknown = audit.value.iter().find(|name| !CONTROLS.contains(&name.as_str()));
+            if let Some(name) = unknown {
+                let known = CONTROLS.iter().copied();
+                let message = suggest::unknown("control in spec.audit", name, known);
+                return Err(DocumentError::at(file, audit.line, message));
+            }
+        }
+        if let Some(rollout) = &self.spec.rollout {
+            let problem = match self.spec.mode {
+                _ if rollout.value.percentage > 100 => "spec.rollout.percentage is above 100",
+                Some(Mode::Audit) => {
+                    "spec.rollout says for which pods the policy is enforced, and spec.mode that it \
+                     is for none; leave one of them out"
+                }
+                _ => "",
+            };
+            if !problem.is_empty() {
+                return Err(DocumentError::at(file, rollout.line, problem.to_owned()));
             }
         }
         if let Some(best_effort) = &self.spec.best_effort {
@@ -282,6 +307,29 @@ impl PolicyDocument {
             line,
             field: format!("spec.{control}"),
         }
+    }
+
+    /// Splits what [`Self::floor`] gave into what is enforced, where the policy is, and what is
+    /// audited in any case.
+    pub fn modes(&self, stated: Floor) -> (Floor, Floor) {
+        if self.spec.mode == Some(Mode::Audit) {
+            return (Floor::default(), stated);
+        }
+        let Some(audit) = &self.spec.audit else {
+            return (stated, Floor::default());
+        };
+        // By field, so that what Landlock implies goes with it.
+        let audited = |field: &str| {
+            field.strip_prefix("spec.").is_some_and(|control| audit.value.contains(control))
+        };
+        let (audited, enforced) = stated.partition(audited);
+        (enforced, audited)
+    }
+
+    /// Whether the policy is enforced for a container that it selects, or audited.
+    pub fn is_rolled_out_to(&self, facts: &crate::facts::Facts) -> bool {
+        let name = &self.metadata.value.name;
+        self.spec.rollout.as_ref().is_none_or(|rollout| rollout.value.reaches(name, facts))
     }
 
     /// Whether the policy applies to a container.

@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use coaming_policy::decide::{Door, Request, decide};
+use coaming_policy::decide::{Door, Request, audit, decide};
+use coaming_policy::demands::Demands;
 use coaming_policy::facts::Facts;
 use coaming_policy::json;
 use coaming_policy::launch as placement;
@@ -39,13 +40,15 @@ impl Gate {
         remove_own_hooks(&mut spec);
         let facts = Facts::of(&id, &spec);
         let node = host::examine(&spec);
-        let floor = self.node.floor(&facts)?;
+        let Demands { floor, audit: audited, waived, notes } = self.node.demands(&facts)?;
         let request =
             Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, bounding: None };
         let mut admission = match decide(&request, &floor) {
             Verdict::Admit(admission) => *admission,
             Verdict::Refuse(refusal) => return Err(refused("create", &id, refusal.reasons)),
         };
+        let audit = audit(&request, &admission, &audited);
+        admission.notes.extend(notes);
         if create.no_pivot {
             admission.notes.push(
                 "the caller asked for --no-pivot: the host's root is not detached from the container's"
@@ -71,6 +74,8 @@ impl Gate {
             facts,
             changes: admission.changes.clone(),
             degraded: admission.degraded.clone(),
+            waived,
+            audit,
             notes: admission.notes.clone(),
             process: admission.spec.get("process").cloned().unwrap_or_default(),
             seccomp: admission.seccomp.clone(),

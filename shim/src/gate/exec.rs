@@ -31,7 +31,7 @@ impl Gate {
         if let Some(seccomp) = &record.seccomp {
             Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
         }
-        let floor = record.floor.meet(&self.node.floor(&record.facts)?);
+        let floor = record.floor.meet(&self.node.demands(&record.facts)?.floor);
         let node = host::examine(&spec);
         let request = Request {
             door: Door::Exec,

@@ -17,7 +17,7 @@ impl Gate {
     pub(super) fn update(&self, global: Global, update: Update) -> Result<Handover, GateError> {
         let id = update.id.as_str().to_owned();
         let record = Record::read(&self.state_of(&global, &id))?;
-        let floor = record.floor.meet(&self.node.floor(&record.facts)?);
+        let floor = record.floor.meet(&self.node.demands(&record.facts)?.floor);
         let document = match &update.resources {
             None => None,
             Some(Resources::File(path)) => Some((path.display().to_string(), read_named(path)?)),
