@@ -5,10 +5,13 @@
 mod check;
 mod error;
 mod explain;
+mod kernel;
 mod lint;
 mod output;
+mod records;
 mod schema;
 mod seccomp;
+mod status;
 
 use std::io;
 use std::process::ExitCode;
@@ -35,6 +38,7 @@ enum Command {
     Explain(explain::Arguments),
     Schema(schema::Arguments),
     Seccomp(seccomp::Arguments),
+    Status(status::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
         Command::Schema(arguments) => schema::run(&arguments, &mut out),
         Command::Seccomp(arguments) => seccomp::run(&arguments, &mut out),
+        Command::Status(arguments) => status::run(&arguments, &mut out),
     };
     match done.and_then(|outcome| output::finish(&mut out).map(|()| outcome)) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

@@ -39,6 +39,11 @@ impl Node {
         Node { configuration: Configuration::default(), name: name.to_owned() }
     }
 
+    /// The name that the wrapper was called by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The real runtime behind this name, if there is one.
     pub fn runtime(&self) -> Option<PathBuf> {
         self.configuration.runtime(&self.name)

@@ -24,6 +24,9 @@ pub struct Record {
     pub version: u32,
     /// The container's id.
     pub id: String,
+    /// The name that the wrapper was called by, which chooses the built-in floor.
+    #[serde(default)]
+    pub wrapper: String,
     /// The runtime that was handed off to.
     pub runtime: String,
     /// The runtime's state directory.

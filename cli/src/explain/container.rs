@@ -1,20 +1,18 @@
 //! What became of a container, from its record.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use coaming_policy::spec::view;
-use coaming_shim::record::{FILE, Record};
+use coaming_shim::record::Record;
 use coaming_shim::state::State;
 use serde_json::Value;
 
-use super::kernel::KernelView;
 use super::{Decision, Report, in_force};
 use crate::error::CommandError;
-
-/// The largest record read, in bytes; the writer's own limit.
-const MAX_RECORD: u64 = 8 * 1024 * 1024;
+use crate::kernel::KernelView;
+use crate::records::{self, MAX_RECORD, Records};
 
 pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Report, CommandError> {
     let record = find(id, root, &state.join("containers"))?;
@@ -60,41 +58,17 @@ fn missing_rule_paths(report: &Path) -> Option<String> {
 }
 
 /// The one record of this id, or, where none has it, of an id that begins so.
-fn find(id: &str, root: Option<&Path>, records: &Path) -> Result<Record, CommandError> {
-    let failed = |error| CommandError::Records { path: records.to_owned(), error };
-    let entries = match fs::read_dir(records) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(none(id, records, Vec::new()));
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let mut found = Vec::new();
-    let mut unreadable = Vec::new();
-    for entry in entries {
-        let file = entry.map_err(failed)?.path().join(FILE);
-        match read(&file) {
-            // A record is written last: the folder without one is of a container being created.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(failed(error));
-            }
-            Err(_) => unreadable.push(file.display().to_string()),
-            Ok(record) => {
-                let of_root = root.is_none_or(|root| Path::new(&record.runtime_root) == root);
-                if record.id.starts_with(id) && of_root {
-                    found.push(record);
-                }
-            }
-        }
-    }
+fn find(id: &str, root: Option<&Path>, folder: &Path) -> Result<Record, CommandError> {
+    let Records { mut found, unreadable } = records::read_all(folder)?;
+    found.retain(|record| {
+        record.id.starts_with(id) && root.is_none_or(|root| Path::new(&record.runtime_root) == root)
+    });
     if found.iter().any(|record| record.id == id) {
         found.retain(|record| record.id == id);
     }
-    found.sort_by(|a, b| (&a.id, &a.runtime_root).cmp(&(&b.id, &b.runtime_root)));
     match found.len() {
-        0 => Err(none(id, records, unreadable)),
-        1 => found.pop().ok_or_else(|| none(id, records, Vec::new())),
+        0 => Err(none(id, folder, unreadable)),
+        1 => found.pop().ok_or_else(|| none(id, folder, Vec::new())),
         _ => Err(CommandError::Ambiguous {
             id: id.to_owned(),
             found: found
@@ -105,18 +79,14 @@ fn find(id: &str, root: Option<&Path>, records: &Path) -> Result<Record, Command
     }
 }
 
-fn read(file: &PathBuf) -> std::io::Result<Record> {
-    let mut bytes = Vec::new();
-    File::open(file)?.take(MAX_RECORD).read_to_end(&mut bytes)?;
-    Ok(serde_json::from_slice(&bytes)?)
-}
-
 fn none(id: &str, records: &Path, unreadable: Vec<String>) -> CommandError {
     CommandError::NoSuchContainer { id: id.to_owned(), records: records.to_owned(), unreadable }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

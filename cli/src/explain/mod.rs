@@ -3,7 +3,6 @@
 mod bundle;
 mod container;
 mod in_force;
-mod kernel;
 mod table;
 
 use std::io::Write;
@@ -18,7 +17,7 @@ use serde::Serialize;
 
 use crate::error::CommandError;
 use crate::explain::in_force::Policy;
-use crate::explain::kernel::KernelView;
+use crate::kernel::KernelView;
 use crate::output::{self, Format, Outcome};
 
 /// Explain what coaming does with a bundle, or did with a container: asked, enforced, and by which policy.

@@ -9,10 +9,10 @@ use coaming_policy::verdict::{Audit, brief};
 use serde_json::Value;
 
 use super::in_force::Policy;
-use super::kernel::{Held, KernelView, Outcome};
 use super::{Decision, Report};
 use crate::error::CommandError;
-use crate::output::count;
+use crate::kernel::{Held, KernelView, Outcome};
+use crate::output::{self, count};
 
 pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
     show_subject(report, out)?;
@@ -91,7 +91,6 @@ fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandErro
     let changes = count(report.changes.len(), "field", "fields");
     writeln!(out, "{tense} with {changes} brought within policy{launcher}:")?;
     writeln!(out)?;
-    let head = ["FIELD", "ASKED", "ENFORCED", "POLICY"].map(str::to_owned);
     let rows = report.changes.iter().map(|change| {
         let (asked, enforced) = compared(&change.asked, &change.enforced)
             .unwrap_or_else(|| (shown(&change.asked), shown(&change.enforced)));
@@ -102,7 +101,7 @@ fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandErro
             change.policies.iter().map(origin).collect::<Vec<_>>().join(", "),
         ]
     });
-    table(out, std::iter::once(head).chain(rows).collect())
+    output::table(out, ["FIELD", "ASKED", "ENFORCED", "POLICY"], rows)
 }
 
 /// What policies that are only audited would have done.
@@ -168,21 +167,6 @@ fn brief_text(text: &str) -> String {
         Some(rest) => rest.strip_suffix('"').unwrap_or(rest).to_owned(),
         None => quoted,
     }
-}
-
-fn table(out: &mut dyn Write, rows: Vec<[String; 4]>) -> Result<(), CommandError> {
-    let mut widths = [0; 4];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    for row in &rows {
-        let line: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        writeln!(out, "  {}", line.join("  ").trim_end())?;
-    }
-    Ok(())
 }
 
 fn list(

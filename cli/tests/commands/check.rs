@@ -191,3 +191,78 @@ fn files_that_are_not_read_are_named() {
     assert!(said.out.contains("empty.yaml: warning: holds no policy"), "{}", said.out);
     assert!(said.out.ends_with("1 policy, no errors, 3 warnings\n"), "{}", said.out);
 }
+
+/// A waiver named `w` for one container, with these lines of its `spec` besides.
+fn waiver(lines: &str) -> String {
+    format!(
+        "apiVersion: coaming.dev/v1alpha1\nkind: Waiver\nmetadata: {{name: w}}\nspec:\n  \
+         match: {{namespaces: [a], containers: [c]}}\n  owner: team\n  reason: because\n{lines}"
+    )
+}
+
+#[test]
+fn waivers_that_end_or_waive_nothing_are_warned_of() {
+    let of_policies = "  waives: [privileged]\n";
+    for (lines, words) in [
+        (format!("{of_policies}  expires: 2020-01-01\n"), "ended at 2020-01-02T00:00:00Z"),
+        (
+            format!("{of_policies}  starts: 2020-01-01T00:00:00Z\n  duration: 36500days\n"),
+            "more than a year",
+        ),
+        ("  waives: [hooks]\n  expires: 2020-01-01\n".to_owned(), "waives hooks, which no policy"),
+        (
+            format!("{of_policies}  policies: [y]\n  expires: 2020-01-01\n"),
+            "there is no such policy",
+        ),
+    ] {
+        let folder = tempdir().unwrap();
+        let text = format!("{}---\n{}", policy("  privileged: false"), waiver(&lines));
+        let file = write(folder.path(), "p.yaml", &text);
+        let said = coaming(&["check", &file]);
+        assert_eq!(said.code, Some(0), "{}", said.out);
+        assert!(said.out.contains(&format!("{file}:8: warning: waiver w: ")), "{}", said.out);
+        assert!(said.out.contains(words), "{words}: {}", said.out);
+        assert!(said.out.contains("1 policy, 1 waiver, no errors"), "{}", said.out);
+    }
+}
+
+#[test]
+fn waivers_without_owner_end_or_namespace_are_errors() {
+    for (text, words) in [
+        (waiver("  waives: [hooks]\n"), "spec.expires"),
+        (waiver("  waives: [hook]\n  expires: 2030-01-01\n"), r#"did you mean "hooks"?"#),
+        (waiver("  waives: [hooks]\n  expires: 1.1.2030\n"), "2027-03-31"),
+        (
+            waiver("  waives: [hooks]\n  expires: 2030-01-01\n").replace("[a]", "[\"*\"]"),
+            "without * in front",
+        ),
+        (
+            waiver("  waives: [hooks]\n  expires: 2030-01-01\n").replace("team", "\"\""),
+            "spec.owner is empty",
+        ),
+    ] {
+        let folder = tempdir().unwrap();
+        let file = write(folder.path(), "w.yaml", &text);
+        let said = coaming(&["check", &file]);
+        assert_eq!(said.code, Some(1), "{}", said.out);
+        assert!(
+            said.out.starts_with(&format!("{file}:")) && said.out.contains(words),
+            "{}",
+            said.out
+        );
+    }
+}
+
+#[test]
+fn modes_are_checked() {
+    assert_eq!(
+        finding("  rollout: {percentage: 101}\n  privileged: false"),
+        "5:1: spec.rollout.percentage is above 100"
+    );
+    assert!(
+        finding("  mode: audit\n  rollout: {percentage: 10}\n  privileged: false")
+            .contains("leave one")
+    );
+    assert!(finding("  audit: [hook]\n  privileged: false").contains(r#"did you mean "hooks"?"#));
+    assert!(finding("  audit: [hooks]\n  privileged: false").contains("does not state"));
+}

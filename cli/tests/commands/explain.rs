@@ -119,19 +119,19 @@ fn a_bundle_that_has_been_through_coaming_is_not_taken_for_a_request() {
 }
 
 /// A node with containers that were created through coaming.
-struct Node {
+pub(crate) struct Node {
     state: TempDir,
-    runc: TempDir,
+    pub(crate) runc: TempDir,
     crun: TempDir,
 }
 
 impl Node {
-    fn new() -> Node {
+    pub(crate) fn new() -> Node {
         Node { state: tempdir().unwrap(), runc: tempdir().unwrap(), crun: tempdir().unwrap() }
     }
 
     /// Records a container under a policy with this spec.
-    fn record(&self, root: &Path, id: &str, spec: &str) {
+    pub(crate) fn record(&self, root: &Path, id: &str, spec: &str) {
         let mut floor = Floor::default();
         for document in parse_policies("p.yaml", &policy(spec)).unwrap() {
             floor = floor.meet(&document.floor("p.yaml", &mut |_| panic!("no profiles")).unwrap());
@@ -141,6 +141,7 @@ impl Node {
         let record = Record {
             version: 1,
             id: id.to_owned(),
+            wrapper: "coaming-runc".to_owned(),
             runtime: "/usr/bin/runc".to_owned(),
             runtime_root: root.display().to_string(),
             bundle: "/bundle".to_owned(),
@@ -158,6 +159,19 @@ impl Node {
             floor,
         };
         record.write(&state).unwrap();
+    }
+
+    /// Cuts a record short.
+    pub(crate) fn spoil(&self, id: &str) {
+        let state = State::of(self.state.path(), self.runc.path(), id);
+        fs::write(state.private.join("record.json"), "{").unwrap();
+    }
+
+    pub(crate) fn status(&self, more: &[&str]) -> super::Said {
+        let state = self.state.path().display().to_string();
+        let mut arguments = vec!["status", "--state", &state];
+        arguments.extend(more);
+        coaming(&arguments)
     }
 
     fn explain(&self, id: &str, more: &[&str]) -> super::Said {

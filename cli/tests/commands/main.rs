@@ -7,6 +7,7 @@ mod check_together;
 mod explain;
 mod schema;
 mod seccomp;
+mod status;
 
 use std::fs;
 use std::path::Path;

@@ -6,6 +6,7 @@
 mod additions;
 mod changed_policy;
 mod configuration;
+mod emergency;
 mod exec;
 mod hostile_bundle;
 mod kubernetes;

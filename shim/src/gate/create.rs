@@ -67,6 +67,7 @@ impl Gate {
         let record = Record {
             version: 1,
             id,
+            wrapper: self.node.name().to_owned(),
             runtime: self.runtime.display().to_string(),
             runtime_root: self.runtime_root(&global).display().to_string(),
             bundle: bundle.path().display().to_string(),

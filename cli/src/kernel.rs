@@ -40,7 +40,7 @@ const NAMESPACES: [(&str, &str); 8] = [
 /// What the kernel says.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase", tag = "state")]
-pub(super) enum KernelView {
+pub(crate) enum KernelView {
     /// The process runs.
     Running { pid: u32, controls: Vec<Held> },
     /// The process is the runtime's own still, and not yet confined.
@@ -52,16 +52,16 @@ pub(super) enum KernelView {
 /// One control, held against the process.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Held {
-    pub(super) control: &'static str,
-    pub(super) outcome: Outcome,
+pub(crate) struct Held {
+    pub(crate) control: &'static str,
+    pub(crate) outcome: Outcome,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) mismatches: Vec<Mismatch>,
+    pub(crate) mismatches: Vec<Mismatch>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// Nothing that the kernel tells is wider than the rule.
     Held,
     /// Something is.
@@ -71,7 +71,7 @@ pub(super) enum Outcome {
 }
 
 impl KernelView {
-    pub(super) fn of(record: &Record) -> KernelView {
+    pub(crate) fn of(record: &Record) -> KernelView {
         let folder = Path::new(&record.runtime_root).join(&record.id);
         let Some(init) = Init::read(&folder) else {
             return KernelView::Unknown {
@@ -103,7 +103,7 @@ impl KernelView {
         KernelView::Running { pid, controls }
     }
 
-    pub(super) fn is_wider(&self) -> bool {
+    pub(crate) fn is_wider(&self) -> bool {
         match self {
             KernelView::Running { controls, .. } => {
                 controls.iter().any(|control| control.outcome == Outcome::Mismatch)
