@@ -13,7 +13,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Controls of which the kernel tells nothing through a process's files.
-const NOT_TOLD: [&str; 9] = [
+const NOT_TOLD: [&str; 10] = [
+    "exec",
     "mounts",
     "devices",
     "sysctls",

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::controls::landlock::Layer;
-use crate::controls::{Asked, Finding, Node, Rule, Scope, Support};
+use crate::controls::seccomp::Seccomp;
+use crate::controls::{Asked, Executing, Finding, Node, Rule, Scope, Support};
 use crate::facts::Facts;
 use crate::floor::{Action, Bound, Clause, Floor, Source, Visitor};
 use crate::launch;
@@ -34,8 +35,8 @@ pub struct Request<'a> {
     pub facts: &'a Facts,
     /// What is known of the node.
     pub node: &'a Node,
-    /// For an exec: the bounding set that the container was created with.
-    pub bounding: Option<&'a [String]>,
+    /// What is known of an exec besides; `None` for a create.
+    pub exec: Option<Executing<'a>>,
 }
 
 /// Decides a request: enforced <= asked and enforced <= floor, or refused.
@@ -177,9 +178,13 @@ impl<'a> Pass<'a> {
 
 impl Visitor for Pass<'_> {
     fn control<R: Rule>(&mut self, bound: &Bound<R>) {
-        let applies = self.request.door == Door::Create
-            || R::SCOPE == Scope::Process
-            || R::CONTROL == crate::controls::seccomp::Seccomp::CONTROL;
+        let applies = match (self.request.door, R::SCOPE) {
+            (_, Scope::Process) | (Door::Create, Scope::Container) | (Door::Exec, Scope::Exec) => {
+                true
+            }
+            (Door::Create, Scope::Exec) => false,
+            (Door::Exec, Scope::Container) => R::CONTROL == Seccomp::CONTROL,
+        };
         if bound.is_empty() || !applies {
             return;
         }
@@ -191,7 +196,7 @@ impl Visitor for Pass<'_> {
             spec: &spec,
             facts: self.request.facts,
             node: self.request.node,
-            bounding: self.request.bounding,
+            exec: self.request.exec,
         };
         let findings = met.tighten(&asked);
         let mut edits = Vec::new();

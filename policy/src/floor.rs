@@ -16,6 +16,7 @@ use crate::controls::annotations::Annotations;
 use crate::controls::app_armor::AppArmor;
 use crate::controls::capabilities::Capabilities;
 use crate::controls::devices::Devices;
+use crate::controls::exec::Exec;
 use crate::controls::fields::Fields;
 use crate::controls::hooks::Hooks;
 use crate::controls::host_namespaces::HostNamespaces;
@@ -46,6 +47,7 @@ macro_rules! for_each_control {
             capabilities: Capabilities,
             no_new_privileges: NoNewPrivileges,
             user: User,
+            exec: Exec,
             rlimits: Rlimits,
             read_only_root_filesystem: ReadOnlyRootFilesystem,
             masked_paths: MaskedPaths,

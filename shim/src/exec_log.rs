@@ -10,6 +10,7 @@ use std::path::Path;
 
 use coaming_policy::spec::view;
 use coaming_policy::verdict::{Change, Reason};
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -92,7 +93,7 @@ impl Executed {
             .append(true)
             .create(true)
             .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path)?
             .write_all(&line)
     }
@@ -103,7 +104,9 @@ pub fn read(private: &Path) -> Vec<Executed> {
     [OLD, FILE]
         .iter()
         .filter_map(|name| fs::read_to_string(private.join(name)).ok())
-        .flat_map(|text| text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>())
+        .flat_map(|text| {
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>()
+        })
         .collect()
 }
 

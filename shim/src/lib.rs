@@ -7,6 +7,7 @@ pub mod argv;
 pub mod bundle;
 pub mod clock;
 pub mod config;
+pub mod exec_log;
 pub mod exec_process;
 pub mod family;
 pub mod gate;

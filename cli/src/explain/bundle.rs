@@ -34,7 +34,7 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
     let (demands, runtime) = demands(&facts, arguments).map_err(CommandError::Policy)?;
     let floor = &demands.floor;
     let request =
-        Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, bounding: None };
+        Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, exec: None };
     let mut report = Report {
         id,
         bundle: bundle.path().display().to_string(),
@@ -51,6 +51,7 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
         launcher: false,
         policies: in_force::policies(floor),
         floor: floor.clone(),
+        execs: Vec::new(),
         kernel: None,
     };
     match decide(&request, floor) {

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use coaming_policy::spec::view;
+use coaming_shim::exec_log;
 use coaming_shim::record::Record;
 use coaming_shim::state::State;
 use serde_json::Value;
@@ -37,6 +38,7 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
         launcher: record.plan.is_some(),
         policies: in_force::policies(&record.floor),
         floor: record.floor,
+        execs: exec_log::read(&own.private),
         kernel: Some(kernel),
     })
 }

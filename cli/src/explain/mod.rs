@@ -13,6 +13,7 @@ use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
 use coaming_policy::verdict::{Audit, Change, Degraded, Reason};
 use coaming_shim::config::STATE;
+use coaming_shim::exec_log::Executed;
 use serde::Serialize;
 
 use crate::error::CommandError;
@@ -85,6 +86,9 @@ struct Report {
     launcher: bool,
     policies: Vec<Policy>,
     floor: Floor,
+    /// The execs that policy rules, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    execs: Vec<Executed>,
     /// What the kernel says of the container's first process.
     #[serde(skip_serializing_if = "Option::is_none")]
     kernel: Option<KernelView>,

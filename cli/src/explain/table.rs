@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use coaming_policy::document::Waived;
+use coaming_policy::document::{Moment, Waived};
 use coaming_policy::facts::{ContainerType, Fact};
 use coaming_policy::floor::{Action, Source};
 use coaming_policy::verdict::{Audit, brief};
+use coaming_shim::exec_log::Executed;
 use serde_json::Value;
 
 use super::in_force::Policy;
@@ -37,6 +38,7 @@ pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandEr
     show_audit(&report.audit, out)?;
     list(out, "Notes", report.notes.iter().cloned())?;
     list(out, "Policies in force", report.policies.iter().map(policy))?;
+    show_execs(&report.execs, out)?;
     if let Some(kernel) = &report.kernel {
         show_kernel(kernel, out)?;
     }
@@ -114,6 +116,27 @@ fn show_audit(audit: &Audit, out: &mut dyn Write) -> Result<(), CommandError> {
     });
     let refusals = audit.refusals.iter().map(|reason| format!("would not start: {reason}"));
     list(out, "Audited, not enforced", changes.chain(refusals).chain(audit.notes.iter().cloned()))
+}
+
+/// The last execs; all of them are in the JSON.
+fn show_execs(execs: &[Executed], out: &mut dyn Write) -> Result<(), CommandError> {
+    const SHOWN: usize = 10;
+    let lines = execs.iter().skip(execs.len().saturating_sub(SHOWN)).map(|executed| {
+        let became = match (executed.refused.first(), executed.changes.len()) {
+            (Some(reason), _) => format!("refused: {reason}"),
+            (None, 0) => "as asked".to_owned(),
+            (None, some) => {
+                format!("with {} brought within policy", count(some, "field", "fields"))
+            }
+        };
+        let with = match (executed.terminal, executed.stdin) {
+            (true, _) => ", on a terminal",
+            (false, true) => ", with standard input",
+            (false, false) => "",
+        };
+        format!("{} {:?}{with}: {became}", Moment(executed.at), executed.args)
+    });
+    list(out, "Last execs that policy rules", lines)
 }
 
 /// Two lists, by what tells them apart: the rest is in the JSON.

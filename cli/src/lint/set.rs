@@ -1,7 +1,7 @@
 //! Policies that apply to one container: which do, and where each rule of theirs stands.
 
 use coaming_policy::controls::glob::Glob;
-use coaming_policy::document::{Directory, Match, PolicyDocument};
+use coaming_policy::document::{Directory, Match, Mode, PolicyDocument};
 use coaming_policy::floor::{Floor, Source};
 
 use super::{Warning, conflicts, shadowed, void};
@@ -51,6 +51,12 @@ fn floors(members: &[Member<'_>]) -> Vec<Floor> {
 
 /// Whether the first policy is known to apply to every container that the second selects.
 pub(super) fn covers(policy: &PolicyDocument, other: &PolicyDocument) -> bool {
+    // What is only tried out, or for some of the pods, holds nothing for certain but by itself.
+    let spec = &policy.spec;
+    let tried = spec.mode == Some(Mode::Audit) || spec.rollout.is_some() || spec.audit.is_some();
+    if tried && policy.metadata.value != other.metadata.value {
+        return false;
+    }
     let workloads = Match::workloads();
     let wide = policy.spec.selector.as_ref().unwrap_or(&workloads);
     let narrow = other.spec.selector.as_ref().unwrap_or(&workloads);

@@ -19,6 +19,7 @@ pub(crate) fn waivers(read: &Directory, now: Moment) -> Vec<Warning> {
             line: Some(waiver.metadata.line),
             policy: None,
             message: format!("waiver {}: {message}", waiver.metadata.value.name),
+            fatal: false,
         }));
     }
     found

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 fn verdict(which: BuiltIn, spec: &Value) -> Verdict {
     let facts = Facts::of("c", spec);
     let node = Node { landlock_abi: 7, kernel: (6, 18), ..Node::default() };
-    let request = Request { door: Door::Create, spec, facts: &facts, node: &node, bounding: None };
+    let request = Request { door: Door::Create, spec, facts: &facts, node: &node, exec: None };
     decide(&request, &floor(which).unwrap())
 }
 

@@ -234,7 +234,7 @@ mod tests {
             json!({"linux": {}}),
             json!({"linux": {"namespaces": [{"type": "user"}], "uidMappings": root}}),
         ] {
-            let asked = Asked { spec: &spec, facts: &facts, node: &node, bounding: None };
+            let asked = Asked { spec: &spec, facts: &facts, node: &node, exec: None };
             let findings = all_but(Namespace::User).tighten(&asked);
             assert!(findings.len() == 1 && findings[0].remedy.is_none(), "{findings:?}");
         }

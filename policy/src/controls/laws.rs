@@ -45,7 +45,7 @@ pub(crate) fn is_within<R: Rule>(rule: &R, spec: &Value) -> bool {
 
 fn findings_of<R: Rule>(rule: &R, spec: &Value) -> Vec<Finding> {
     let (facts, node) = request();
-    rule.tighten(&Asked { spec, facts: &facts, node: &node, bounding: None })
+    rule.tighten(&Asked { spec, facts: &facts, node: &node, exec: None })
 }
 
 /// Holds that bringing a request that asks for too much of everything within `rule` changes the

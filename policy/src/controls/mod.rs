@@ -11,6 +11,7 @@ pub mod app_armor;
 pub mod capabilities;
 pub mod device;
 pub mod devices;
+pub mod exec;
 pub mod fields;
 pub mod glob;
 pub mod hooks;
@@ -103,13 +104,15 @@ pub trait Rule: Clone + PartialEq + Debug + Serialize + DeserializeOwned {
     fn verify(&self, seen: &Seen) -> Vec<Mismatch>;
 }
 
-/// Whether a control concerns each process, or the container as a whole.
+/// Which processes a control concerns, or whether it is the container as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Applies to the container's first process and to every exec.
     Process,
     /// Settled when the container is created.
     Container,
+    /// Applies to every exec, and not to the container's first process.
+    Exec,
 }
 
 /// What a node can give of a rule.
@@ -135,9 +138,17 @@ pub struct Asked<'a> {
     pub facts: &'a Facts,
     /// What is known of the node.
     pub node: &'a Node,
-    /// The bounding set that the container was created with, for an exec; `None` where the
-    /// request's own is the container's.
-    pub bounding: Option<&'a [String]>,
+    /// What is known of an exec besides; `None` for a container's first process.
+    pub exec: Option<Executing<'a>>,
+}
+
+/// What is known of an exec besides its process.
+#[derive(Debug, Clone, Copy)]
+pub struct Executing<'a> {
+    /// The bounding set that the container was created with; the request's own is not the container's.
+    pub bounding: &'a [String],
+    /// Whether the process has a standard input that somebody may write to.
+    pub stdin: bool,
 }
 
 /// What is known of the node, gathered by whoever asks for a decision.

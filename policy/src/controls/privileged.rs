@@ -14,7 +14,7 @@ use super::capabilities::{Capability, SETS};
 use super::devices::{allows_all, closes_all, deny_all};
 use super::masked_paths::add_missing;
 use super::mount_places::kind;
-use super::{Asked, Finding, Mismatch, Rule, Scope};
+use super::{Asked, Executing, Finding, Mismatch, Rule, Scope};
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
 use crate::spec::view;
@@ -85,7 +85,7 @@ impl Rule for Privileged {
         if self.0 {
             return Vec::new();
         }
-        if let Some(bounding) = asked.bounding {
+        if let Some(Executing { bounding, .. }) = asked.exec {
             let bounding: BTreeSet<Capability> =
                 bounding.iter().filter_map(|name| name.parse().ok()).collect();
             return view::at(asked.spec, CAPABILITIES)
@@ -317,8 +317,12 @@ mod tests {
         let sets = json!({"bounding": ["CAP_KILL", "CAP_SYS_ADMIN"], "effective": ["CAP_KILL"]});
         let spec = json!({"process": {"capabilities": sets}});
         let bounding = ["CAP_KILL".to_owned()];
-        let asked =
-            Asked { spec: &spec, facts: &facts, node: &node, bounding: Some(bounding.as_slice()) };
+        let asked = Asked {
+            spec: &spec,
+            facts: &facts,
+            node: &node,
+            exec: Some(Executing { bounding: &bounding, stdin: false }),
+        };
         let found = Privileged(false).tighten(&asked);
         let mut after = spec.clone();
         found[0].remedy.iter().flatten().for_each(|edit| edit.apply(&mut after));

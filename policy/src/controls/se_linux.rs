@@ -278,7 +278,7 @@ mod tests {
         let rule = rule(json!({"types": ["container_t"]}));
         let (facts, node) = request();
         let spec = asking(&json!("system_u:system_r:spc_t:s0"));
-        let asked = Asked { spec: &spec, facts: &facts, node: &node, bounding: None };
+        let asked = Asked { spec: &spec, facts: &facts, node: &node, exec: None };
         assert!(rule.tighten(&asked)[0].remedy.is_none());
         assert!(is_within(&rule, &asking(&json!("a:b:container_t"))));
     }

@@ -164,7 +164,7 @@ impl Seccomp {
         asked: &Asked<'_>,
         unconfined: bool,
     ) -> Result<Option<Function>, SeccompError> {
-        let caps: BTreeSet<String> = match asked.bounding {
+        let caps: BTreeSet<String> = match asked.exec.map(|exec| exec.bounding) {
             Some(bounding) => bounding.iter().cloned().collect(),
             None => view::strings(asked.spec, "process.capabilities.bounding")
                 .map(str::to_owned)

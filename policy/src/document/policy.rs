@@ -10,6 +10,7 @@ use crate::controls::annotations::Annotations;
 use crate::controls::app_armor::{AppArmor, AppArmorDocument};
 use crate::controls::capabilities::Capabilities;
 use crate::controls::devices::{Devices, DevicesDocument};
+use crate::controls::exec::{Exec, ExecDocument};
 use crate::controls::fields::Fields;
 use crate::controls::hooks::{Hooks, HooksDocument};
 use crate::controls::host_namespaces::HostNamespaces;
@@ -108,6 +109,9 @@ pub struct PolicySpec {
     /// As whom processes may run.
     #[serde(default)]
     pub user: Option<At<User>>,
+    /// Which processes may join a container that runs: `kubectl exec`, and the probes that are commands.
+    #[serde(default)]
+    pub exec: Option<At<ExecDocument>>,
     /// Ceilings on resource limits, by their OCI names.
     #[serde(default)]
     pub rlimits: Option<At<Rlimits>>,
@@ -256,7 +260,7 @@ impl PolicyDocument {
             };
         }
         take! {
-            privileged, host_namespaces, capabilities, no_new_privileges, user, rlimits,
+            privileged, host_namespaces, capabilities, no_new_privileges, user, exec, rlimits,
             read_only_root_filesystem, masked_paths, readonly_paths, mounts, devices, sysctls,
             rootfs_propagation, hooks, annotations, resources, fields, app_armor, se_linux,
         }

@@ -123,7 +123,7 @@ impl fmt::Debug for Shown {
 fn decided(door: Door, spec: &Value, floor: &Floor) -> Verdict {
     let (facts, mut node) = laws::request();
     node.lsms = ["landlock", "apparmor", "selinux"].map(str::to_owned).into();
-    let request = Request { door, spec, facts: &facts, node: &node, bounding: None };
+    let request = Request { door, spec, facts: &facts, node: &node, exec: None };
     decide(&request, floor)
 }
 

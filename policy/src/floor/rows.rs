@@ -96,7 +96,7 @@ fn looks_at<R: Generated>(place: &str) -> bool {
 /// What becomes of a request; `None` where it is refused.
 fn outcome<R: Rule>(rule: &R, request: &Value) -> Option<Value> {
     let (facts, node): (Facts, Node) = laws::request();
-    let asked = Asked { spec: request, facts: &facts, node: &node, bounding: None };
+    let asked = Asked { spec: request, facts: &facts, node: &node, exec: None };
     let mut after = request.clone();
     for finding in rule.tighten(&asked) {
         finding.remedy?.iter().for_each(|edit: &Edit| edit.apply(&mut after));

@@ -42,7 +42,7 @@ impl Gate {
         let node = host::examine(&spec);
         let Demands { floor, audit: audited, waived, notes } = self.node.demands(&facts)?;
         let request =
-            Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, bounding: None };
+            Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, exec: None };
         let mut admission = match decide(&request, &floor) {
             Verdict::Admit(admission) => *admission,
             Verdict::Refuse(refusal) => return Err(refused("create", &id, refusal.reasons)),

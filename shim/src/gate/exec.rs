@@ -1,14 +1,19 @@
 //! `exec`: another process, held to the floor that the container was created under and to today's.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use coaming_policy::controls::Executing;
 use coaming_policy::decide::{Door, Request, decide};
 use coaming_policy::json;
 use coaming_policy::launch as placement;
 use coaming_policy::spec::edit::Edit;
 use coaming_policy::verdict::{Admission, Reason, Verdict};
+use nix::sys::stat::{SFlag, fstat, stat};
 use serde_json::{Value, json};
 
 use super::{Gate, GateError, Handover, read_named, refused};
 use crate::argv::{Command, Exec, Global, Invocation, ProcessSource};
+use crate::exec_log::Executed;
 use crate::exec_process;
 use crate::handoff::ProcessFile;
 use crate::record::Record;
@@ -32,18 +37,29 @@ impl Gate {
             Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
         }
         let floor = record.floor.meet(&self.node.demands(&record.facts)?.floor);
+        let stdin = has_stdin();
         let node = host::examine(&spec);
         let request = Request {
             door: Door::Exec,
             spec: &spec,
             facts: &record.facts,
             node: &node,
-            bounding: Some(&record.bounding),
+            exec: Some(Executing { bounding: &record.bounding, stdin }),
         };
+        let mut executed = Executed::of(now(), &spec, stdin);
         let admission = match decide(&request, &floor) {
             Verdict::Admit(admission) => *admission,
-            Verdict::Refuse(refusal) => return Err(refused("exec into", &id, refusal.reasons)),
+            Verdict::Refuse(refusal) => {
+                executed.refused = refusal.reasons.clone();
+                executed.write(&state)?;
+                return Err(refused("exec into", &id, refusal.reasons));
+            }
         };
+        executed.changes.clone_from(&admission.changes);
+        // Where policy says nothing of execs and nothing was taken away, there is nothing to tell.
+        if !floor.exec.is_empty() || !executed.changes.is_empty() {
+            executed.write(&state)?;
+        }
         let process = self.launch(&state, &record, admission)?;
         let bytes = serde_json::to_vec(&process).map_err(|error| GateError::Json {
             what: "the enforced process".to_owned(),
@@ -89,6 +105,20 @@ impl Gate {
         placement::wrap_arguments(&mut spec, "process.args", &name);
         Ok(process_of(spec))
     }
+}
+
+/// Whether somebody may write to the process's standard input: the shims pass /dev/null where nobody
+/// asked for one. What cannot be told is taken for one.
+fn has_stdin() -> bool {
+    let (Ok(own), Ok(null)) = (fstat(std::io::stdin()), stat("/dev/null")) else {
+        return true;
+    };
+    let kind = |mode| SFlag::from_bits_truncate(mode) & SFlag::S_IFMT;
+    own.st_rdev != null.st_rdev || kind(own.st_mode) != SFlag::S_IFCHR
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 fn process_of(mut spec: Value) -> Value {

@@ -48,7 +48,7 @@ impl Gate {
         {
             let spec = json!({"linux": {"intelRdt": {}}});
             let node = Node::default();
-            let asked = Asked { spec: &spec, facts: &record.facts, node: &node, bounding: None };
+            let asked = Asked { spec: &spec, facts: &record.facts, node: &node, exec: None };
             for clause in floor.fields.clauses() {
                 let findings = clause.rule.tighten(&asked);
                 let source = &clause.source;
