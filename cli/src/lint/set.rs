@@ -25,7 +25,8 @@ pub(crate) fn set(read: &Directory) -> Vec<Warning> {
         conflicts::lint(&floor, &mut lints);
         void::lint(&floor, &mut lints);
     }
-    shadowed::lint(&members, &mut lints);
+    let first = read.names().next().map(|(_, file)| file);
+    shadowed::lint(&members, first.unwrap_or_default(), &mut lints);
     lints.found
 }
 
@@ -100,6 +101,12 @@ impl Found {
     /// What keeps every container from starting to which it applies.
     pub(super) fn fail(&mut self, at: &Source, message: String) {
         self.add(at, message, true);
+    }
+
+    /// What is true of all policies together.
+    pub(super) fn note(&mut self, file: &str, message: String) {
+        let (file, fatal) = (file.to_owned(), false);
+        self.found.push(Warning { file, line: None, policy: None, message, fatal });
     }
 
     fn add(&mut self, at: &Source, message: String, fatal: bool) {

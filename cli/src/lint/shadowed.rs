@@ -8,9 +8,13 @@ use super::set::{Found, Member, covers};
 /// Above so many policies, each is not held against each: a directory may hold thousands.
 const MOST: usize = 256;
 
-pub(super) fn lint(members: &[Member<'_>], lints: &mut Found) {
+pub(super) fn lint(members: &[Member<'_>], first: &str, lints: &mut Found) {
     if members.len() > MOST {
-        return;
+        let message = format!(
+            "{} policies are here; above {MOST} they are not searched for rules that say what another says",
+            members.len()
+        );
+        return lints.note(first, message);
     }
     for (index, wide) in members.iter().enumerate() {
         for (other, narrow) in members.iter().enumerate() {

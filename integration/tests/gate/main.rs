@@ -8,6 +8,7 @@ mod changed_policy;
 mod configuration;
 mod emergency;
 mod exec;
+mod exec_rules;
 mod hostile_bundle;
 mod kubernetes;
 mod lifecycle;
