@@ -1,9 +1,11 @@
 //! The containerd/Docker form of a profile: rules that depend on capabilities, architecture and kernel.
-//! Fields and meaning: moby profiles/seccomp/seccomp.go (v24) and docs of `docker run --security-opt seccomp=`.
+//! Fields and meaning: moby profiles/seccomp/seccomp.go (v24) and docs of `docker run --security-opt seccomp=`; Podman's
+//! file (containers/common pkg/seccomp/types.go) has errors by name beside their numbers.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::profile::{self, RawCondition, Rule};
@@ -45,7 +47,7 @@ impl DockerProfile {
             default: Action::parse(
                 "defaultAction",
                 &self.raw.default_action,
-                self.raw.default_errno_ret,
+                errno("defaultErrno", self.raw.default_errno_ret, self.raw.default_errno.as_deref())?,
             )?,
             architectures: self.architectures(native)?,
             flags: self.raw.flags.as_deref().map(profile::flags).transpose()?,
@@ -60,8 +62,10 @@ impl DockerProfile {
     /// True when the profile uses nothing that the OCI form lacks.
     pub(super) fn is_plain(&self) -> bool {
         self.raw.arch_map.is_none()
+            && self.raw.default_errno.is_none()
             && self.raw.syscalls.iter().flatten().all(|r| {
                 r.comment.is_none()
+                    && r.errno.is_none()
                     && r.name.is_none()
                     && r.includes.is_none()
                     && r.excludes.is_none()
@@ -133,6 +137,33 @@ impl Filter {
     }
 }
 
+/// The number of an error that may be given by number, by name, or by both, which must then agree.
+fn errno(
+    place: &str,
+    number: Option<u32>,
+    name: Option<&str>,
+) -> Result<Option<u32>, SeccompError> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(number);
+    };
+    // Linux has none above 133 (EHWPOISON).
+    let named = (1..=133_u32).find(|number| {
+        i32::try_from(*number).is_ok_and(|raw| format!("{:?}", Errno::from_raw(raw)) == name)
+    });
+    match (named, number) {
+        (Some(named), None) => Ok(Some(named)),
+        (Some(named), Some(number)) if named == number => Ok(Some(named)),
+        (Some(named), Some(number)) => Err(SeccompError::value(
+            place,
+            format!("{name} is {named}, and beside it stands {number}; leave one of them out"),
+        )),
+        (None, _) => Err(SeccompError::value(
+            place,
+            format!("unknown error {name:?}; names look like EPERM or ENOSYS"),
+        )),
+    }
+}
+
 fn version(place: &str, text: &str) -> Result<(u32, u32), SeccompError> {
     text.split_once('.')
         .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
@@ -150,6 +181,8 @@ struct Raw {
     default_action: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     default_errno_ret: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    default_errno: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     architectures: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,6 +216,8 @@ struct RawRule {
     action: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     errno_ret: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    errno: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     args: Option<Vec<RawCondition>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -247,7 +282,7 @@ fn conditional_rule(at: usize, raw: &RawRule) -> Result<(Rule, Filter, Filter), 
         at,
         names,
         &raw.action,
-        raw.errno_ret,
+        errno(&format!("rule {at}, errno"), raw.errno_ret, raw.errno.as_deref())?,
         raw.args.as_deref().unwrap_or_default(),
     )?;
     let place = format!("rule {at} ({})", rule.names.first().map_or("", String::as_str));
@@ -302,6 +337,22 @@ mod tests {
     }
 
     #[test]
+    fn errors_have_numbers_or_names() {
+        let resolved = |value: serde_json::Value| {
+            let profile: DockerProfile = serde_json::from_value(value).unwrap();
+            assert!(!profile.is_plain());
+            profile.resolve(&Target { caps: &BTreeSet::new(), kernel: (6, 1) }).unwrap()
+        };
+        let profile = resolved(json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
+            "defaultErrno": "ENOSYS", "syscalls": [
+                {"names": ["bdflush"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "errno": "EPERM"},
+                {"names": ["ipc"], "action": "SCMP_ACT_ERRNO", "errno": "EACCES", "includes": {}}]}));
+        assert_eq!(profile.default_action(), Action::Errno(38));
+        let actions: Vec<Action> = profile.rules.iter().map(|rule| rule.action).collect();
+        assert_eq!(actions, [Action::Errno(1), Action::Errno(13)]);
+    }
+
+    #[test]
     fn mistakes_are_found_when_the_file_is_read() {
         let rule = |extra: serde_json::Value| {
             let mut rule = json!({"names": ["read"], "action": "SCMP_ACT_ALLOW"});
@@ -319,6 +370,8 @@ mod tests {
                 json!({"defaultAction": "SCMP_ACT_ALLOW", "archMap": [{"architecture": "amd64"}]}),
                 "amd64",
             ),
+            (rule(json!({"action": "SCMP_ACT_ERRNO", "errno": "EPREM"})), "EPREM"),
+            (rule(json!({"action": "SCMP_ACT_ERRNO", "errno": "EPERM", "errnoRet": 38})), "leave one"),
         ] {
             let error = serde_json::from_value::<DockerProfile>(value).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
