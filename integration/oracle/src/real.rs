@@ -39,24 +39,10 @@ pub(crate) fn read(path: &Path) -> Result<Value, Error> {
         None => {
             let bytes = fs::read(path)
                 .map_err(|source| Error::Io { object: path.display().to_string(), source })?;
-            let text = serde_json::from_slice::<Value>(&bytes).map(without_errno_names);
-            let text = text.map_err(|error| Error::Section { what: format!("{name}: {error}") })?;
-            Source::parse(text.to_string().as_bytes())?.resolve(&target)?
+            Source::parse(&bytes)?.resolve(&target)?
         }
     };
     Ok(profile.to_oci())
-}
-
-/// Podman's files say each errno twice, as a number and by name; the names are no part of the format.
-fn without_errno_names(mut profile: Value) -> Value {
-    if let Some(profile) = profile.as_object_mut() {
-        profile.remove("defaultErrno");
-        let rules = profile.get_mut("syscalls").and_then(Value::as_array_mut);
-        for rule in rules.into_iter().flatten().filter_map(Value::as_object_mut) {
-            rule.remove("errno");
-        }
-    }
-    profile
 }
 
 /// What a file is called in the output.

@@ -47,7 +47,11 @@ impl DockerProfile {
             default: Action::parse(
                 "defaultAction",
                 &self.raw.default_action,
-                errno("defaultErrno", self.raw.default_errno_ret, self.raw.default_errno.as_deref())?,
+                errno(
+                    "defaultErrno",
+                    self.raw.default_errno_ret,
+                    self.raw.default_errno.as_deref(),
+                )?,
             )?,
             architectures: self.architectures(native)?,
             flags: self.raw.flags.as_deref().map(profile::flags).transpose()?,
@@ -371,7 +375,10 @@ mod tests {
                 "amd64",
             ),
             (rule(json!({"action": "SCMP_ACT_ERRNO", "errno": "EPREM"})), "EPREM"),
-            (rule(json!({"action": "SCMP_ACT_ERRNO", "errno": "EPERM", "errnoRet": 38})), "leave one"),
+            (
+                rule(json!({"action": "SCMP_ACT_ERRNO", "errno": "EPERM", "errnoRet": 38})),
+                "leave one",
+            ),
         ] {
             let error = serde_json::from_value::<DockerProfile>(value).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
