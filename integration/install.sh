@@ -53,7 +53,7 @@ main() {
     for suite in "${SUITES[@]}"; do
         if [[ $what == --refresh || ! -e $CACHE/$suite/versions ]]; then fetch_suite "$suite"; fi
     done
-    if [[ $what == --refresh || ! -e $CACHE/profiles/podman.json ]]; then fetch_profile; fi
+    if [[ $what == --refresh || ! -e $CACHE/profiles/docker.json ]]; then fetch_profiles; fi
     if [[ $what == --kernel && ! -e $CACHE/kernel/versions ]]; then fetch_kernel sid; fi
     if [[ $what == --refresh || ! -d $CACHE/specification ]]; then fetch_specification; fi
 }
@@ -136,18 +136,22 @@ fetch_suite() {
     sed "s|^|$suite: |" "$CACHE/$suite/versions"
 }
 
-# Leaves Podman's default seccomp profile, as the machine's own Debian has it, in $CACHE/profiles.
-fetch_profile() {
-    local package=golang-github-containers-common partial
+# Leaves Podman's and Docker's default seccomp profiles, as the machine's own Debian has them, in $CACHE/profiles.
+fetch_profiles() {
+    local partial package
     partial=$(mktemp -d "$CACHE/partial.XXXXXX")
-    local download=(apt-get -q -o APT::Sandbox::User=root download "$package")
-    (cd "$partial" && "${download[@]}" >/dev/null 2>&1) || {
-        quietly apt-get update -q
-        (cd "$partial" && quietly "${download[@]}") || die "this machine's Debian has no $package to download now; run again later"
-    }
-    dpkg -x "$partial"/"$package"_*.deb "$partial/root"
+    for package in golang-github-containers-common golang-github-docker-docker-dev; do
+        local download=(apt-get -q -o APT::Sandbox::User=root download "$package")
+        (cd "$partial" && "${download[@]}" >/dev/null 2>&1) || {
+            quietly apt-get update -q
+            (cd "$partial" && quietly "${download[@]}") || die "this machine's Debian has no $package to download now; run again later"
+        }
+        dpkg -x "$partial"/"$package"_*.deb "$partial/root"
+    done
     mkdir -p "$CACHE/profiles"
-    mv "$partial/root/usr/share/containers/seccomp.json" "$CACHE/profiles/podman.json"
+    cp "$partial/root/usr/share/containers/seccomp.json" "$CACHE/profiles/podman.json"
+    # The last: by it is known that all are there.
+    cp "$partial/root/usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json" "$CACHE/profiles/docker.json"
     rm -rf "$partial"
 }
 

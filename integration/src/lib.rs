@@ -48,6 +48,6 @@ pub use readiness::can_run;
 pub use runtime::BareRuntime;
 pub use shared::shared;
 pub use task_api::{Events, Tasks};
-pub use versions::{Containerd, PAIRS, Runtime, Suite, podmans_profile};
+pub use versions::{Containerd, PAIRS, Runtime, Suite, dockers_profile, podmans_profile};
 pub use wait::{PATIENCE, wait_for};
 pub use world::World;

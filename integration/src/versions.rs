@@ -117,6 +117,11 @@ pub fn podmans_profile() -> PathBuf {
     cache().join("profiles/podman.json")
 }
 
+/// Docker's default seccomp profile, as Debian has it.
+pub fn dockers_profile() -> PathBuf {
+    cache().join("profiles/docker.json")
+}
+
 /// The folder that `install.sh` fills.
 pub(crate) fn cache() -> PathBuf {
     std::env::var_os("COAMING_INTEGRATION_CACHE")

@@ -1,7 +1,7 @@
 //! The two runtimes whose behaviour is modelled.
 
-/// Whose behaviour a request would have met. youki and other runtimes that follow runc's
-/// command line count as runc.
+/// Whose behaviour a request would have met. Other runtimes that follow runc's
+/// command line count as runc; what is known to differ is refused where it matters (`launch.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
     /// opencontainers/runc, 1.1 on.

@@ -7,6 +7,7 @@ use std::path::Path;
 use coaming_hooks::plan::{Filter, Instruction, Layer, PathRule, Plan, PlanError, PortRule};
 use coaming_policy::launch::Launch;
 use coaming_policy::seccomp::{Profile, Program, SeccompError, compile, compile_as_written};
+use coaming_policy::spec::view;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -21,6 +22,16 @@ pub enum LaunchError {
     /// The seccomp profile cannot be compiled.
     #[error("compiling the seccomp profile: {0}")]
     Seccomp(#[from] SeccompError),
+    /// The runtime would load another filter than the one that was judged.
+    #[error(
+        "{runtime} reads the conditions of seccomp rules otherwise than runc and crun do (the operands of \
+         SCMP_CMP_MASKED_EQ change places, and of several conditions of a rule one is enough), so that the \
+         profile which policy demands would not be the one in force; hand off to runc or crun"
+    )]
+    Misread {
+        /// The runtime's path.
+        runtime: String,
+    },
     /// The plan is beyond the launcher's limits.
     #[error("writing the launch plan: {0}")]
     Plan(#[from] PlanError),
@@ -76,8 +87,14 @@ fn layer(layer: &coaming_policy::controls::landlock::Layer) -> Layer {
 /// profile right, and a runtime does not look at what it loads.
 ///
 /// # Errors
-/// [`SeccompError::Mismatch`], and those of reading and compiling the profile.
-pub fn check_for_runtime(section: &Value, cache: &Path) -> Result<(), LaunchError> {
+/// [`SeccompError::Mismatch`], and those of reading and compiling the profile; [`LaunchError::Misread`] for rules with
+/// conditions before youki (libcontainer/src/seccomp/mod.rs, `initialize_seccomp`).
+pub fn check_for_runtime(section: &Value, runtime: &Path, cache: &Path) -> Result<(), LaunchError> {
+    let conditions = |rule: &Value| view::items(rule, "args").first().is_some();
+    let name = runtime.file_name().unwrap_or_default().to_string_lossy();
+    if name.contains("youki") && view::items(section, "syscalls").iter().any(conditions) {
+        return Err(LaunchError::Misread { runtime: runtime.display().to_string() });
+    }
     let profile = Profile::from_oci(section)?;
     cached(&profile, "runtime", cache, compile_as_written).map(drop)?;
     Ok(())
@@ -203,15 +220,25 @@ mod tests {
     #[test]
     fn what_the_runtime_would_load_is_checked() {
         let cache = tempfile::tempdir().unwrap();
-        assert!(check_for_runtime(&profile().to_oci(), cache.path()).is_ok());
+        let (runc, youki) = (Path::new("/usr/bin/runc"), Path::new("/usr/bin/youki"));
+        assert!(check_for_runtime(&profile().to_oci(), runc, cache.path()).is_ok());
+        let plain = json!({"defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["keyctl"], "action": "SCMP_ACT_ERRNO"}]});
+        assert!(check_for_runtime(&plain, youki, cache.path()).is_ok());
+        let masked = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [
+                {"index": 0, "value": 255, "valueTwo": 40, "op": "SCMP_CMP_MASKED_EQ"}]}]});
+        assert!(check_for_runtime(&masked, runc, cache.path()).is_ok());
+        let error = check_for_runtime(&masked, youki, cache.path()).unwrap_err().to_string();
+        assert!(error.contains("youki") && error.contains("runc or crun"), "{error}");
         // Not in the form in which profiles are written for runtimes, so what a runtime makes of it is not known.
         let other = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
             {"names": ["clone"], "action": "SCMP_ACT_ERRNO",
              "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_GT"}]},
         ]});
-        let error = check_for_runtime(&other, cache.path()).unwrap_err().to_string();
+        let error = check_for_runtime(&other, runc, cache.path()).unwrap_err().to_string();
         assert!(error.contains("SCMP_CMP_MASKED_EQ"), "{error}");
-        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 1, "what failed is not kept");
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 2, "what failed is not kept");
     }
 
     #[test]

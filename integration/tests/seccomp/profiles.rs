@@ -1,5 +1,5 @@
-//! The profiles that people run: containerd's default as each containerd writes it, Podman's as Debian has it, coaming's
-//! own, and small ones with a killing default. None but the last is copied here.
+//! The profiles that people run: containerd's default as each containerd writes it, Podman's and Docker's as Debian has them,
+//! coaming's own, and small ones with a killing default. None but the last is copied here.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use coaming_integration::cri::{ContainerSpec, Pod, Profile};
-use coaming_integration::{Containerd, Error, Node, NodeConfig, PAIRS, images, podmans_profile};
+use coaming_integration::{
+    Containerd, Error, Node, NodeConfig, PAIRS, dockers_profile, images, podmans_profile,
+};
 use serde_json::Value;
 
 /// All of them, as files, the recorded ones in this folder; the built-in one by its name.
 pub(crate) fn all(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut all = vec![builtin(), podmans_profile()];
+    let mut all = vec![builtin(), podmans_profile(), dockers_profile()];
     all.extend(["monitor", "worker", "no-devices"].map(own));
     for containerd in [Containerd::V1_6, Containerd::V1_7, Containerd::V2] {
         all.extend(containerds(folder, containerd)?);

@@ -87,7 +87,7 @@ impl Gate {
         let ruled = !record.floor.seccomp.is_empty();
         let prepared = self.prepare(&state, admission, &record).and_then(|spec| {
             if let Some(profile) = view::at(&spec, SECCOMP).filter(|_| ruled) {
-                launch::check_for_runtime(profile, &self.filters())?;
+                launch::check_for_runtime(profile, &self.runtime, &self.filters())?;
             }
             let bytes = serde_json::to_vec(&spec).map_err(|error| GateError::Json {
                 what: "the enforced config.json".to_owned(),
