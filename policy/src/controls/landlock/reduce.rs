@@ -25,9 +25,10 @@
 //! (`openat2(2)` with `RESOLVE_BENEATH`): how many layers there are would then depend on an image, and
 //! `coaming check` could not tell. What does not compare as a set of strings is stacked.
 //!
-//! Two spellings of one inode are two strings, and then stacked, which is right as well. Of Linux before
-//! 6.15 one oddity is not kept: there a layer of ports or scopes alone refused `REFER` when it stood beside a
-//! layer with file rights (`landlock_upgrade_handled_access_masks` ended it). No policy asked for that.
+//! Two spellings of one inode are two strings, and then stacked, which is right as well. One oddity of the
+//! kernel is not kept: a layer of ports or scopes alone, which restricts no file where it stands alone,
+//! refuses `REFER` everywhere when it stands beside a layer with file rights (seen on Linux 6.18;
+//! landlock(7): `REFER` is denied by any ruleset that does not grant it). No policy asked for that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
