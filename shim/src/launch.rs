@@ -90,7 +90,7 @@ fn layer(layer: &coaming_policy::controls::landlock::Layer) -> Layer {
 /// [`SeccompError::Mismatch`], and those of reading and compiling the profile; [`LaunchError::Misread`] for rules with
 /// conditions before youki (libcontainer/src/seccomp/mod.rs, `initialize_seccomp`).
 pub fn check_for_runtime(section: &Value, runtime: &Path, cache: &Path) -> Result<(), LaunchError> {
-    let conditions = |rule: &Value| view::items(rule, "args").first().is_some();
+    let conditions = |rule: &Value| !view::items(rule, "args").is_empty();
     let name = runtime.file_name().unwrap_or_default().to_string_lossy();
     if name.contains("youki") && view::items(section, "syscalls").iter().any(conditions) {
         return Err(LaunchError::Misread { runtime: runtime.display().to_string() });
