@@ -126,7 +126,11 @@ impl Filter {
                 format!("unknown capability {cap:?}; names look like CAP_SYS_ADMIN"),
             ));
         }
-        let arches = raw.arches.clone().unwrap_or_default();
+        let mut arches = raw.arches.clone().unwrap_or_default();
+        // moby 20.10's own default profile spells it so.
+        for arch in arches.iter_mut().filter(|arch| *arch == "mips3l64n32") {
+            "mipsel64n32".clone_into(arch);
+        }
         if let Some(arch) = arches.iter().find(|name| Arch::ALL.iter().all(|a| a.goarch() != *name))
         {
             return Err(SeccompError::value(
@@ -322,7 +326,8 @@ mod tests {
                 {"names": ["read"], "action": "SCMP_ACT_ALLOW", "comment": "c", "includes": {}, "excludes": {}},
                 {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
                 {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN", "CAP_CHOWN"]}},
-                {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38, "excludes": {"caps": ["CAP_SYS_ADMIN"]}},
+                {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
+                 "excludes": {"caps": ["CAP_SYS_ADMIN"], "arches": ["mips3l64n32"]}},
                 {"name": "sync", "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["mips"]}},
                 {"names": ["kexec_load"], "action": "SCMP_ACT_ALLOW", "excludes": {"arches": [Arch::native().goarch()]}}
             ]
