@@ -306,7 +306,13 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn remove_pod(&self, sandbox: &Sandbox) -> Result<(), Error> {
-        self.call("StopPodSandbox", id(&sandbox.id)).map(|wire::Empty {}| ())?;
+        let stop = || self.call("StopPodSandbox", id(&sandbox.id)).map(|wire::Empty {}| ());
+        match stop() {
+            // A container that ends by itself at this moment: containerd's own monitor deletes its task and closes the
+            // connection on which the kill is under way. The kubelet asks again, and so does this.
+            Err(Error::Cri { message, .. }) if message.contains("ttrpc: closed") => stop()?,
+            other => other?,
+        }
         self.call("RemovePodSandbox", id(&sandbox.id)).map(|wire::Empty {}| ())
     }
 
