@@ -26,8 +26,19 @@ pub enum AssertedBy {
 pub struct Fact {
     /// What is said.
     pub value: String,
+    /// What else is said, by the keys of another CRI implementation. CRI-O hands on what a pod's author
+    /// annotates, the keys that containerd keeps for itself among it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// Who says it.
     pub asserted_by: AssertedBy,
+}
+
+impl Fact {
+    /// Everything that is said. What holds of some of it selects a policy; what loosens must hold of all.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.value).chain(&self.others).map(String::as_str)
+    }
 }
 
 /// Whether the container is a pod's sandbox (the pause container) or one of its workloads.
@@ -78,10 +89,19 @@ impl Facts {
     pub fn of(id: &str, spec: &Value) -> Facts {
         let annotation = |keys: &[&str]| {
             let annotations = spec.get("annotations")?;
-            let value = keys.iter().find_map(|key| annotations.get(*key)?.as_str())?;
-            Some(Fact { value: value.to_owned(), asserted_by: AssertedBy::Client })
+            let mut values: Vec<String> = Vec::new();
+            for value in keys.iter().filter_map(|key| annotations.get(*key)?.as_str()) {
+                if !values.iter().any(|known| known == value) {
+                    values.push(value.to_owned());
+                }
+            }
+            let mut values = values.into_iter();
+            let value = values.next()?;
+            Some(Fact { value, others: values.collect(), asserted_by: AssertedBy::Client })
         };
-        let sandbox = annotation(TYPE).is_some_and(|fact| fact.value == "sandbox");
+        // Fewer policies are for sandboxes.
+        let sandbox =
+            annotation(TYPE).is_some_and(|fact| fact.values().all(|kind| kind == "sandbox"));
         Facts {
             id: id.to_owned(),
             namespace: annotation(NAMESPACE),

@@ -34,18 +34,21 @@ pub struct Rollout {
 impl Rollout {
     /// Whether the policy of this name is enforced for a container.
     pub fn reaches(self, policy: &str, facts: &Facts) -> bool {
-        place(policy, &identity(facts)) < u64::from(self.percentage)
+        // Of contradicting annotations one that is reached is enough.
+        identities(facts)
+            .iter()
+            .any(|identity| place(policy, identity) < u64::from(self.percentage))
     }
 }
 
 /// What stays the same of a pod while its containers come and go.
-fn identity(facts: &Facts) -> String {
+fn identities(facts: &Facts) -> Vec<String> {
     if let Some(uid) = &facts.pod_uid {
-        return uid.value.clone();
+        return uid.values().map(str::to_owned).collect();
     }
     match (&facts.namespace, &facts.pod) {
-        (Some(namespace), Some(pod)) => format!("{}/{}", namespace.value, pod.value),
-        _ => facts.id.clone(),
+        (Some(namespace), Some(pod)) => vec![format!("{}/{}", namespace.value, pod.value)],
+        _ => vec![facts.id.clone()],
     }
 }
 

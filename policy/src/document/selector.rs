@@ -47,8 +47,18 @@ impl Match {
     }
 
     /// Whether the container is selected. A fact that is not known matches no list: a policy for a
-    /// namespace does not apply to a container outside Kubernetes.
+    /// namespace does not apply to a container outside Kubernetes. Where annotations contradict each
+    /// other, one that matches is enough.
     pub fn selects(&self, facts: &Facts) -> bool {
+        self.holds(facts, |globs, fact| fact.values().any(|value| matches(globs, value)))
+    }
+
+    /// Whether it is, whichever of contradicting annotations is true: for what loosens.
+    pub fn selects_for_certain(&self, facts: &Facts) -> bool {
+        self.holds(facts, |globs, fact| fact.values().all(|value| matches(globs, value)))
+    }
+
+    fn holds(&self, facts: &Facts, selects: impl Fn(&[Glob], &Fact) -> bool) -> bool {
         let lists = [
             (&self.namespaces, &facts.namespace),
             (&self.pods, &facts.pod),
@@ -56,14 +66,16 @@ impl Match {
             (&self.images, &facts.image),
         ];
         self.container_types.contains(&facts.container_type)
-            && lists.into_iter().all(|(globs, fact)| selects(globs.as_deref(), fact.as_ref()))
+            && lists.into_iter().all(|(globs, fact)| match (globs, fact) {
+                (None, _) => true,
+                (Some(globs), Some(fact)) => selects(globs, fact),
+                (Some(_), None) => false,
+            })
     }
 }
 
-fn selects(globs: Option<&[Glob]>, fact: Option<&Fact>) -> bool {
-    globs.is_none_or(|globs| {
-        fact.is_some_and(|fact| globs.iter().any(|glob| glob.matches(&fact.value)))
-    })
+fn matches(globs: &[Glob], value: &str) -> bool {
+    globs.iter().any(|glob| glob.matches(value))
 }
 
 #[cfg(test)]
@@ -92,6 +104,32 @@ mod tests {
         assert!(!selector.selects(&facts("container", "shop", "reg/ledger:1")));
         assert!(!selector.selects(&facts("sandbox", "payments-eu", "reg/ledger:1")));
         assert!(!selector.selects(&Facts::of("docker", &json!({}))));
+    }
+
+    #[test]
+    fn contradicting_annotations_select_more_and_loosen_nothing() {
+        let forged = |kind: &str| {
+            Facts::of(
+                "c",
+                &json!({"annotations": {
+                    "io.kubernetes.cri.container-type": kind,
+                    "io.kubernetes.cri-o.ContainerType": "container",
+                    "io.kubernetes.cri.sandbox-namespace": "payments",
+                    "io.kubernetes.pod.namespace": "shop",
+                }}),
+            )
+        };
+        let of = |namespace: &str| -> Match {
+            serde_json::from_value(json!({"namespaces": [namespace]})).unwrap()
+        };
+        for namespace in ["payments", "shop"] {
+            assert!(of(namespace).selects(&forged("container")), "{namespace}");
+            assert!(!of(namespace).selects_for_certain(&forged("container")), "{namespace}");
+            // A workload that calls itself a sandbox is one of the workloads all the same.
+            assert!(of(namespace).selects(&forged("sandbox")), "{namespace}");
+        }
+        assert!(of("*").selects_for_certain(&forged("container")));
+        assert!(of("a").selects_for_certain(&facts("container", "a", "b")));
     }
 
     #[test]

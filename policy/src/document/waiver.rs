@@ -212,7 +212,7 @@ impl WaiverDocument {
 
     /// Whether it is for a container.
     pub fn selects(&self, facts: &Facts) -> bool {
-        self.spec.selector.value.selects(facts)
+        self.spec.selector.value.selects_for_certain(facts)
     }
 
     /// Takes what is waived out of a policy's clauses, and says what that was.
