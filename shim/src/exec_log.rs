@@ -1,4 +1,5 @@
-//! What was executed in a container: a line for each exec that policy rules, root's alone to read.
+//! What was executed in a container: a line for each exec that policy has rules over, and for each that was refused.
+//! Root's alone to read.
 //!
 //! It lies beside the container's record and goes with it. Lines are bounded, and so is the file: when
 //! it is full it becomes `execs.old.jsonl`, in the place of the one before.

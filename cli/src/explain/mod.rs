@@ -86,7 +86,7 @@ struct Report {
     launcher: bool,
     policies: Vec<Policy>,
     floor: Floor,
-    /// The execs that policy rules, the oldest first.
+    /// The execs that were kept, the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     execs: Vec<Executed>,
     /// What the kernel says of the container's first process.

@@ -136,7 +136,7 @@ fn show_execs(execs: &[Executed], out: &mut dyn Write) -> Result<(), CommandErro
         };
         format!("{} {:?}{with}: {became}", Moment(executed.at), executed.args)
     });
-    list(out, "Last execs that policy rules", lines)
+    list(out, "Last execs", lines)
 }
 
 /// Two lists, by what tells them apart: the rest is in the JSON.

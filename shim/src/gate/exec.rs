@@ -47,20 +47,24 @@ impl Gate {
             exec: Some(Executing { bounding: &record.bounding, stdin }),
         };
         let mut executed = Executed::of(now(), &spec, stdin);
-        let admission = match decide(&request, &floor) {
-            Verdict::Admit(admission) => *admission,
-            Verdict::Refuse(refusal) => {
-                executed.refused = refusal.reasons.clone();
-                executed.write(&state)?;
-                return Err(refused("exec into", &id, refusal.reasons));
+        let decided = match decide(&request, &floor) {
+            Verdict::Admit(admission) => {
+                executed.changes.clone_from(&admission.changes);
+                self.launch(&state, &record, *admission)
             }
+            Verdict::Refuse(refusal) => Err(refused("exec into", &id, refusal.reasons)),
         };
-        executed.changes.clone_from(&admission.changes);
-        // Where policy says nothing of execs and nothing was taken away, there is nothing to tell.
-        if !floor.exec.is_empty() || !executed.changes.is_empty() {
-            executed.write(&state)?;
+        if let Err(GateError::Refused { refusal, .. }) = &decided {
+            executed.refused.clone_from(&refusal.reasons);
         }
-        let process = self.launch(&state, &record, admission)?;
+        // Of a probe every few seconds that no rule is for, nothing is kept: /run is memory.
+        let written = if !floor.exec.is_empty() || !executed.refused.is_empty() {
+            executed.write(&state)
+        } else {
+            Ok(())
+        };
+        let process = decided?;
+        written?;
         let bytes = serde_json::to_vec(&process).map_err(|error| GateError::Json {
             what: "the enforced process".to_owned(),
             error: error.into(),
