@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coaming_policy::controls::Rule;
-use coaming_policy::document::{DocumentError, Waived};
+use coaming_policy::document::{Directory, DocumentError, Waived};
 use coaming_policy::facts::{ContainerType, Facts};
 use coaming_policy::floor::{Bound, Floor, Visitor};
 use coaming_policy::verdict::Degraded;
@@ -65,9 +65,16 @@ struct Container {
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
     let Records { found, unreadable } = records::read_all(&arguments.state.join("containers"))?;
+    // Read once: every container is held against the same policies.
+    let policies = match found.is_empty() {
+        true => Directory::default(),
+        false => Node::load("coaming-runc")
+            .and_then(|node| node.policies())
+            .map_err(CommandError::Policy)?,
+    };
     let mut containers = Vec::with_capacity(found.len());
     for record in found {
-        containers.push(Container::of(record).map_err(CommandError::Policy)?);
+        containers.push(Container::of(record, &policies).map_err(CommandError::Policy)?);
     }
     if arguments.outdated {
         containers.retain(|container| !container.outdated.is_empty());
@@ -83,10 +90,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
 }
 
 impl Container {
-    fn of(record: Record) -> Result<Container, DocumentError> {
+    fn of(record: Record, policies: &Directory) -> Result<Container, DocumentError> {
         // Records of earlier versions do not say it.
         let wrapper = if record.wrapper.is_empty() { "coaming-runc" } else { &record.wrapper };
-        let today = Node::load(wrapper)?.demands(&record.facts)?.floor;
+        let today = Node::load(wrapper)?.demands_of(policies, &record.facts)?.floor;
         Ok(Container {
             created: record.created(),
             outdated: demanding_more(&record.floor, &today),

@@ -36,17 +36,10 @@ impl Demands {
                 waivers.push(Alive { file, waiver, waived: Vec::new() });
             }
         }
-        let beneath = waive(&mut waivers, built_in, true, beneath);
-        demands.floor = beneath;
-        for (document, enforced, audited) in directory.selected(facts) {
+        demands.floor = waive(&mut waivers, built_in, true, beneath);
+        for (document, stated) in directory.selected(facts) {
+            let (enforced, audited) = document.modes(stated.clone(), facts);
             let name = &document.metadata.value.name;
-            let mut audited = audited.clone();
-            let enforced = if document.is_rolled_out_to(facts) {
-                enforced.clone()
-            } else {
-                audited = audited.meet(enforced);
-                Floor::default()
-            };
             let enforced = waive(&mut waivers, name, false, enforced);
             demands.floor = demands.floor.meet(&enforced);
             demands.audit = demands.audit.meet(&audited);

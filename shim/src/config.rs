@@ -62,12 +62,23 @@ impl Node {
     /// # Errors
     /// See [`Node::policies`].
     pub fn demands(&self, facts: &Facts) -> Result<Demands, DocumentError> {
+        self.demands_of(&self.policies()?, facts)
+    }
+
+    /// The same of policies that were read before.
+    ///
+    /// # Errors
+    /// Those of the built-in floor: none that a build which passed its tests can meet.
+    pub fn demands_of(
+        &self,
+        policies: &Directory,
+        facts: &Facts,
+    ) -> Result<Demands, DocumentError> {
         let which = self.configuration.floor_for(&self.name);
-        let policies = self.policies()?;
         let beneath = (which.name(), builtin::floor(which)?);
         // Nothing but a waiver's end depends on the time.
         let now = if policies.waivers().next().is_some() { clock::now() } else { Clock::default() };
-        let mut demands = Demands::upon(facts, &policies, beneath, now.moment);
+        let mut demands = Demands::upon(facts, policies, beneath, now.moment);
         demands.notes.extend(now.note);
         Ok(demands)
     }

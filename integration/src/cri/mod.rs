@@ -309,7 +309,8 @@ impl<'a> Cri<'a> {
         let stop = || self.call("StopPodSandbox", id(&sandbox.id)).map(|wire::Empty {}| ());
         match stop() {
             // A container that ends by itself at this moment: containerd's own monitor deletes its task and closes the
-            // connection on which the kill is under way. The kubelet asks again, and so does this.
+            // connection on which the kill is under way, whichever shim it is (containerd's pull request 12399 has it
+            // ask again; 2.1 has not). The kubelet asks again, and so does this.
             Err(Error::Cri { message, .. }) if message.contains("ttrpc: closed") => stop()?,
             other => other?,
         }

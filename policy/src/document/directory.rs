@@ -30,11 +30,7 @@ pub struct Directory {
 struct Loaded {
     file: String,
     document: PolicyDocument,
-    /// Everything that it states.
     floor: Floor,
-    /// Of that, what is enforced where the policy is, and what is audited in any case.
-    enforced: Floor,
-    audited: Floor,
 }
 
 /// Reads every `*.yaml`, `*.yml` and `*.json` of a directory. A directory that does not exist holds
@@ -125,9 +121,8 @@ impl Directory {
             match document {
                 Document::Policy(document) => {
                     let floor = document.floor(file, profile)?;
-                    let (enforced, audited) = document.modes(floor.clone());
                     let (file, document) = (file.to_owned(), *document);
-                    self.policies.push(Loaded { file, document, floor, enforced, audited });
+                    self.policies.push(Loaded { file, document, floor });
                 }
                 Document::Waiver(waiver) => self.waivers.push((file.to_owned(), *waiver)),
             }
@@ -156,16 +151,12 @@ impl Directory {
         Err(DocumentError::at(file, own.line, message))
     }
 
-    /// The policies that select a container: what each enforces where it is enforced, and what it
-    /// audits in any case.
+    /// The policies that select a container, with everything that they state.
     pub(crate) fn selected<'a>(
         &'a self,
         facts: &'a Facts,
-    ) -> impl Iterator<Item = (&'a PolicyDocument, &'a Floor, &'a Floor)> {
-        self.policies
-            .iter()
-            .filter(|loaded| loaded.document.selects(facts))
-            .map(|loaded| (&loaded.document, &loaded.enforced, &loaded.audited))
+    ) -> impl Iterator<Item = (&'a PolicyDocument, &'a Floor)> {
+        self.floors().filter(|(document, _)| document.selects(facts))
     }
 
     /// The waivers and their files.

@@ -313,10 +313,13 @@ impl PolicyDocument {
         }
     }
 
-    /// Splits what [`Self::floor`] gave into what is enforced, where the policy is, and what is
-    /// audited in any case.
-    pub fn modes(&self, stated: Floor) -> (Floor, Floor) {
-        if self.spec.mode == Some(Mode::Audit) {
+    /// Splits what [`Self::floor`] gave into what is enforced for a container, and what is audited.
+    pub fn modes(&self, stated: Floor, facts: &crate::facts::Facts) -> (Floor, Floor) {
+        let name = &self.metadata.value.name;
+        let reached = |rollout: &At<Rollout>| rollout.value.reaches(name, facts);
+        let enforced =
+            self.spec.mode != Some(Mode::Audit) && self.spec.rollout.as_ref().is_none_or(reached);
+        if !enforced {
             return (Floor::default(), stated);
         }
         let Some(audit) = &self.spec.audit else {
@@ -328,12 +331,6 @@ impl PolicyDocument {
         };
         let (audited, enforced) = stated.partition(audited);
         (enforced, audited)
-    }
-
-    /// Whether the policy is enforced for a container that it selects, or audited.
-    pub fn is_rolled_out_to(&self, facts: &crate::facts::Facts) -> bool {
-        let name = &self.metadata.value.name;
-        self.spec.rollout.as_ref().is_none_or(|rollout| rollout.value.reaches(name, facts))
     }
 
     /// Whether the policy applies to a container.
