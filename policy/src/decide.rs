@@ -300,3 +300,44 @@ fn note_unknown_fields(value: &Value, place: &str, notes: &mut Vec<String>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::parse_policies;
+
+    #[test]
+    fn what_the_node_lacks_is_left_out_by_leave_of_the_policy_and_by_nothing_else() {
+        let decided = |leave: &str| {
+            let text = format!(
+                "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  \
+                 landlock: {{write: [/tmp], connect: [443]}}\n{leave}"
+            );
+            let policy = parse_policies("p.yaml", &text).unwrap().remove(0);
+            let floor = policy.floor("p.yaml", &mut |_| panic!("no profiles")).unwrap();
+            let spec = json!({
+                "process": {"args": ["sh"]},
+                "mounts": [{"destination": "/dev", "type": "tmpfs"}],
+            });
+            let facts = Facts::of("c", &spec);
+            let node = Node { landlock_abi: 2, kernel: (6, 1), ..Node::default() };
+            let request =
+                Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, exec: None };
+            decide(&request, &floor)
+        };
+        let Verdict::Refuse(refusal) = decided("") else { panic!("started without TCP rules") };
+        assert!(refusal.to_string().contains("bestEffort"), "{refusal}");
+        let Verdict::Admit(admission) = decided("  bestEffort: [landlock]\n") else {
+            panic!("refused in spite of bestEffort")
+        };
+        assert!(admission.degraded.iter().any(|degraded| degraded.lost.contains("TCP ports")));
+        // The launcher would fail under rules that the kernel does not know.
+        let layers = &admission.launch.layers;
+        assert!(
+            !layers.is_empty() && layers.iter().all(|layer| layer.handled_net == 0),
+            "{layers:?}"
+        );
+    }
+}

@@ -170,6 +170,29 @@ spec:
         assert!(upon(&text, &ledger, LAST_DAY - 60 * DAY).notes.is_empty());
     }
 
+    /// CRI-O hands on what a pod's author annotates, containerd's own keys too.
+    #[test]
+    fn a_namespace_that_annotations_contradict_claims_no_waiver() {
+        let text = format!(
+            "{POLICIES}{}",
+            waiver(&format!(
+                "{OF_LEDGER}  waives: [readOnlyRootFilesystem]\n  expires: 2027-03-31\n"
+            ))
+        );
+        let claimed = |namespace: &str| {
+            let facts = Facts::of(
+                "c",
+                &json!({"annotations": {
+                    "io.kubernetes.cri.sandbox-namespace": "pay",
+                    "io.kubernetes.pod.namespace": namespace,
+                    "io.kubernetes.container.name": "ledger",
+                }}),
+            );
+            upon(&text, &facts, LAST_DAY).floor.read_only_root_filesystem.is_empty()
+        };
+        assert!(claimed("pay") && !claimed("shop"));
+    }
+
     #[test]
     fn what_landlock_implies_goes_with_it_and_with_it_alone() {
         let with = |waives: &str| {
