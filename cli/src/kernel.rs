@@ -13,8 +13,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Controls of which the kernel tells nothing through a process's files.
-const NOT_TOLD: [&str; 10] = [
+const NOT_TOLD: [&str; 11] = [
     "exec",
+    "refuse",
     "mounts",
     "devices",
     "sysctls",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use coaming_policy::controls::Rule;
 use coaming_policy::document::{Directory, DocumentError, Waived};
-use coaming_policy::facts::{ContainerType, Facts};
+use coaming_policy::facts::{ContainerType, Door, Facts};
 use coaming_policy::floor::{Bound, Floor, Visitor};
 use coaming_policy::verdict::Degraded;
 use coaming_shim::config::{Node, STATE};
@@ -93,7 +93,8 @@ impl Container {
     fn of(record: Record, policies: &Directory) -> Result<Container, DocumentError> {
         // Records of earlier versions do not say it.
         let wrapper = if record.wrapper.is_empty() { "coaming-runc" } else { &record.wrapper };
-        let today = Node::load(wrapper)?.demands_of(policies, &record.facts)?.floor;
+        let today =
+            Node::load(wrapper)?.demands_of(policies, &record.facts_for(Door::Create))?.floor;
         Ok(Container {
             created: record.created(),
             outdated: demanding_more(&record.floor, &today),

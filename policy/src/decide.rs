@@ -7,21 +7,13 @@ use serde_json::Value;
 use crate::controls::landlock::Layer;
 use crate::controls::seccomp::Seccomp;
 use crate::controls::{Asked, Executing, Finding, Node, Rule, Scope, Support};
+pub use crate::facts::Door;
 use crate::facts::Facts;
 use crate::floor::{Action, Bound, Clause, Floor, Source, Visitor};
 use crate::launch;
 use crate::spec::edit::Edit;
 use crate::spec::{table, view};
 use crate::verdict::{Admission, Audit, Change, Degraded, Reason, Refusal, Verdict};
-
-/// How a request came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// A container is created (OCI `create`, and `run`, which creates and starts).
-    Create,
-    /// A process is started in a container that runs.
-    Exec,
-}
 
 /// A request for a verdict.
 #[derive(Debug, Clone, Copy)]
@@ -182,10 +174,12 @@ impl<'a> Pass<'a> {
 impl Visitor for Pass<'_> {
     fn control<R: Rule>(&mut self, bound: &Bound<R>) {
         let applies = match (self.request.door, R::SCOPE) {
-            (_, Scope::Process) | (Door::Create, Scope::Container) | (Door::Exec, Scope::Exec) => {
-                true
-            }
-            (Door::Create, Scope::Exec) => false,
+            // New limits are judged control by control and do not come here; should they, all is held
+            // against them that holds of the container.
+            (_, Scope::Process)
+            | (Door::Create | Door::Update, Scope::Container)
+            | (Door::Exec, Scope::Exec) => true,
+            (Door::Create | Door::Update, Scope::Exec) => false,
             (Door::Exec, Scope::Container) => R::CONTROL == Seccomp::CONTROL,
         };
         if bound.is_empty() || !applies {
@@ -196,7 +190,7 @@ impl Visitor for Pass<'_> {
         self.layers.extend(met.layers());
         let spec = std::mem::take(&mut self.spec);
         let asked = Asked {
-            spec: &spec,
+            spec: if R::OF_WHAT_WAS_ASKED { self.request.spec } else { &spec },
             facts: self.request.facts,
             node: self.request.node,
             exec: self.request.exec,

@@ -27,6 +27,14 @@ impl Demands {
         now: Moment,
     ) -> Demands {
         let mut demands = Demands::default();
+        demands.notes.extend(directory.waivers().filter_map(|(file, waiver)| {
+            let why = waiver.spec.selector.value.fault(facts)?;
+            let name = &waiver.metadata.value.name;
+            Some(format!(
+                "spec.match.expression of waiver {name} ({file}) has no value here, so that it waives \
+                 nothing: {why}"
+            ))
+        }));
         let chosen: Vec<(&str, &WaiverDocument)> =
             directory.waivers().filter(|(_, waiver)| waiver.selects(facts)).collect();
         let mut waivers: Vec<Alive<'_>> = Vec::new();
@@ -40,6 +48,14 @@ impl Demands {
         for (document, stated) in directory.selected(facts) {
             let (enforced, audited) = document.modes(stated.clone(), facts);
             let name = &document.metadata.value.name;
+            if let Some(why) =
+                document.spec.selector.as_ref().and_then(|selector| selector.fault(facts))
+            {
+                demands.notes.push(format!(
+                    "spec.match.expression of policy {name} has no value here, so that the policy \
+                     applies: {why}"
+                ));
+            }
             let enforced = waive(&mut waivers, name, false, enforced);
             demands.floor = demands.floor.meet(&enforced);
             demands.audit = demands.audit.meet(&audited);
@@ -271,6 +287,45 @@ spec:
         assert!(none.floor.landlock.is_empty() && !none.audit.landlock.is_empty());
         let every = with("  rollout: {percentage: 100}\n");
         assert!(!every.floor.landlock.is_empty() && every.audit == Floor::default());
+    }
+
+    /// Never silent: an expression without a value is told, and what it came to.
+    #[test]
+    fn an_expression_without_a_value_applies_a_policy_and_no_waiver() {
+        let matched = "spec:\n  match: {expression: \"labels.app == 'a'\"}\n";
+        let of_policy = upon(&POLICIES.replace("spec:\n", matched), &container("pay", "ledger"), 0);
+        assert!(!of_policy.floor.read_only_root_filesystem.is_empty());
+        let told = of_policy.notes.first().unwrap();
+        assert!(told.contains("policy payments") && told.contains("applies"), "{told}");
+
+        let narrowed = "  match: {namespaces: [pay], expression: \"labels.app == 'a'\"}\n";
+        let text = format!(
+            "{POLICIES}{}",
+            waiver(&format!(
+                "{narrowed}  waives: [readOnlyRootFilesystem]\n  expires: 2027-03-31\n"
+            ))
+        );
+        let of_waiver = upon(&text, &container("pay", "ledger"), 0);
+        assert!(!of_waiver.floor.read_only_root_filesystem.is_empty());
+        assert!(of_waiver.notes.first().unwrap().contains("waives nothing"));
+        assert!(upon(&text, &container("shop", "ledger"), 0).notes.is_empty());
+    }
+
+    /// What loosens must hold for certain, whatever it goes by.
+    #[test]
+    fn what_cannot_be_told_claims_no_waiver() {
+        let with = |field: &str, facts: &Facts| {
+            let matched = format!("  match: {{namespaces: [pay], {field}}}\n");
+            let rest = "  waives: [readOnlyRootFilesystem]\n  expires: 2027-03-31\n";
+            let text = format!("{POLICIES}{}", waiver(&format!("{matched}{rest}")));
+            upon(&text, facts, 0).floor.read_only_root_filesystem.is_empty()
+        };
+        let facts = container("pay", "ledger");
+        assert!(with("hostNetwork: true", &facts) && with("privileged: false", &facts));
+        let uncertain = Facts { host_network: None, privileged: None, ..facts.clone() };
+        assert!(!with("hostNetwork: true", &uncertain) && !with("hostNetwork: false", &uncertain));
+        assert!(!with("privileged: false", &uncertain) && !with("runtimes: ['*']", &facts));
+        assert!(!with("exceptRuntimes: [other]", &facts), "no runtime is known");
     }
 
     #[test]

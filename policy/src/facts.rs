@@ -3,10 +3,16 @@
 //! Everything a client asserts (annotations above all) may select a *tighter* policy freely, and may
 //! be forged by whoever talks to the runtime directly; only root-owned files loosen anything.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+mod read;
+mod told;
 
-use crate::spec::view;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use read::has_user_namespace;
+pub(crate) use read::is_sha256;
+pub use told::Told;
 
 /// Who vouches for a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,12 +59,40 @@ pub enum ContainerType {
     Container,
 }
 
+/// How a request came in.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Door {
+    /// A container is created (OCI `create`, and `run`, which creates and starts).
+    #[default]
+    Create,
+    /// A process is started in a container that runs.
+    Exec,
+    /// A container that runs gets other limits.
+    Update,
+}
+
 /// The facts by which policies are selected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Facts {
     /// The container's id, as the runtime was told.
     pub id: String,
+    /// How the request came in.
+    #[serde(default)]
+    pub door: Door,
     /// Kubernetes namespace of the pod.
     pub namespace: Option<Fact>,
     /// Name of the pod.
@@ -69,88 +103,40 @@ pub struct Facts {
     pub container: Option<Fact>,
     /// Image reference, as requested.
     pub image: Option<Fact>,
+    /// Digests by which the image is known: the one in the reference, and those that CRI-O tells.
+    #[serde(default)]
+    pub image_digests: Option<Fact>,
+    /// The name that the wrapper was called by, which the node's configuration binds to a runtime.
+    #[serde(default)]
+    pub runtime: Option<Fact>,
     /// Sandbox or workload.
     pub container_type: ContainerType,
     /// Whether the spec creates or joins a user namespace.
     pub user_namespace: bool,
+    /// Whether the spec is that of a privileged container; `None` in the record of an older version.
+    #[serde(default)]
+    pub privileged: Option<bool>,
+    /// Whether it is in the host's network namespace; `None` where that cannot be told.
+    #[serde(default)]
+    pub host_network: Option<bool>,
+    /// Whether it is in the host's PID namespace.
+    #[serde(default)]
+    pub host_pid: Option<bool>,
+    /// Whether it is in the host's IPC namespace.
+    #[serde(default)]
+    pub host_ipc: Option<bool>,
+    /// The annotations of the spec; `None` where they are more than [`MAX_ANNOTATIONS`].
+    #[serde(default)]
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
-/// Annotation keys by which containerd (1.5 to 2.x, `internal/cri/annotations`) and CRI-O
-/// (`pkg/annotations`) say what a container is, in that order of trust.
-const NAMESPACE: &[&str] = &["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"];
-const POD: &[&str] = &["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"];
-const POD_UID: &[&str] = &["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"];
-const CONTAINER: &[&str] = &["io.kubernetes.cri.container-name", "io.kubernetes.container.name"];
-const IMAGE: &[&str] = &["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"];
-const TYPE: &[&str] = &["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"];
+/// The most that is kept of annotations, in bytes of keys and values.
+pub const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 impl Facts {
-    /// Reads the facts that a container's spec carries.
-    pub fn of(id: &str, spec: &Value) -> Facts {
-        let annotation = |keys: &[&str]| {
-            let annotations = spec.get("annotations")?;
-            let mut values: Vec<String> = Vec::new();
-            for value in keys.iter().filter_map(|key| annotations.get(*key)?.as_str()) {
-                if !values.iter().any(|known| known == value) {
-                    values.push(value.to_owned());
-                }
-            }
-            let mut values = values.into_iter();
-            let value = values.next()?;
-            Some(Fact { value, others: values.collect(), asserted_by: AssertedBy::Client })
-        };
-        // Fewer policies are for sandboxes.
-        let sandbox =
-            annotation(TYPE).is_some_and(|fact| fact.values().all(|kind| kind == "sandbox"));
-        Facts {
-            id: id.to_owned(),
-            namespace: annotation(NAMESPACE),
-            pod: annotation(POD),
-            pod_uid: annotation(POD_UID),
-            container: annotation(CONTAINER),
-            image: annotation(IMAGE),
-            container_type: if sandbox { ContainerType::Sandbox } else { ContainerType::Container },
-            user_namespace: has_user_namespace(spec),
-        }
-    }
-}
-
-/// Whether the spec asks for a user namespace of its own or joins one.
-pub fn has_user_namespace(spec: &Value) -> bool {
-    view::items(spec, "linux.namespaces")
-        .iter()
-        .any(|namespace| view::text(namespace, "type") == Some("user"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn reads_containerd_and_crio_annotations() {
-        let containerd = Facts::of(
-            "c1",
-            &json!({"annotations": {
-                "io.kubernetes.cri.container-type": "sandbox",
-                "io.kubernetes.cri.sandbox-namespace": "payments",
-                "io.kubernetes.cri.sandbox-name": "ledger-0",
-            }, "linux": {"namespaces": [{"type": "pid"}, {"type": "user"}]}}),
-        );
-        assert_eq!(containerd.container_type, ContainerType::Sandbox);
-        assert_eq!(containerd.namespace.unwrap().value, "payments");
-        assert_eq!(containerd.pod.unwrap().asserted_by, AssertedBy::Client);
-        assert!(containerd.user_namespace);
-
-        let crio = Facts::of(
-            "c2",
-            &json!({"annotations": {
-                "io.kubernetes.cri-o.ContainerType": "container",
-                "io.kubernetes.container.name": "app",
-            }}),
-        );
-        assert_eq!(crio.container_type, ContainerType::Container);
-        assert_eq!(crio.container.unwrap().value, "app");
-        assert!(crio.namespace.is_none() && !crio.user_namespace);
+    /// The same container, asked about through another door.
+    #[must_use]
+    pub fn through(&self, door: Door) -> Facts {
+        Facts { door, ..self.clone() }
     }
 }

@@ -27,6 +27,7 @@ use crate::controls::no_new_privileges::NoNewPrivileges;
 use crate::controls::privileged::Privileged;
 use crate::controls::read_only_root::ReadOnlyRootFilesystem;
 use crate::controls::readonly_paths::ReadonlyPaths;
+use crate::controls::refuse::Refuse;
 use crate::controls::resources::Resources;
 use crate::controls::rlimits::Rlimits;
 use crate::controls::rootfs_propagation::RootfsPropagation;
@@ -48,6 +49,7 @@ macro_rules! for_each_control {
             no_new_privileges: NoNewPrivileges,
             user: User,
             exec: Exec,
+            refuse: Refuse,
             rlimits: Rlimits,
             read_only_root_filesystem: ReadOnlyRootFilesystem,
             masked_paths: MaskedPaths,

@@ -10,6 +10,7 @@ pub mod controls;
 pub mod decide;
 pub mod demands;
 pub mod document;
+pub mod expression;
 pub mod facts;
 pub mod floor;
 pub mod json;

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use coaming_policy::document::Waived;
-use coaming_policy::facts::Facts;
+use coaming_policy::facts::{AssertedBy, Door, Fact, Facts};
 use coaming_policy::floor::Floor;
 use coaming_policy::verdict::{Audit, Change, Degraded};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,12 @@ pub struct Record {
     pub plan: Option<String>,
     /// The floor that the container was created under.
     pub floor: Floor,
+    /// What execs are held to besides today's floor, where policies told the doors apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec_floor: Option<Floor>,
+    /// The same of updates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_floor: Option<Floor>,
 }
 
 impl Record {
@@ -87,6 +93,31 @@ impl Record {
             error: error.into(),
         })?;
         state.write_private(FILE, &bytes)
+    }
+
+    /// What a request through a door is held to besides today's floor.
+    pub fn floor_for(&self, door: Door) -> &Floor {
+        let own = match door {
+            Door::Create => None,
+            Door::Exec => self.exec_floor.as_ref(),
+            Door::Update => self.update_floor.as_ref(),
+        };
+        own.unwrap_or(&self.floor)
+    }
+
+    /// What is known of the container, for a request through a door.
+    pub fn facts_for(&self, door: Door) -> Facts {
+        let facts = self.facts.through(door);
+        // Records of an older version have the name beside the facts.
+        let runtime = facts.runtime.clone().or_else(|| {
+            let named = !self.wrapper.is_empty();
+            named.then(|| Fact {
+                value: self.wrapper.clone(),
+                others: Vec::new(),
+                asserted_by: AssertedBy::Node,
+            })
+        });
+        Facts { runtime, ..facts }
     }
 
     /// [`Record::created_at`] as RFC 3339.

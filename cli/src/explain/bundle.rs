@@ -29,8 +29,8 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
         return Err(CommandError::Rewritten(config));
     }
     let id = bundle.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let facts = Facts::of(&id, &spec);
     let node = host::examine(&spec);
+    let facts = Facts::of(&id, &spec).on(&arguments.runtime, &node, &spec);
     let (demands, runtime) = demands(&facts, arguments).map_err(CommandError::Policy)?;
     let floor = &demands.floor;
     let request =
@@ -41,6 +41,7 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
         runtime,
         created: None,
         facts: facts.clone(),
+        told: facts.told(),
         verdict: Decision::Refused,
         reasons: Vec::new(),
         changes: Vec::new(),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use coaming_policy::facts::Door;
 use coaming_policy::spec::view;
 use coaming_shim::exec_log;
 use coaming_shim::record::Record;
@@ -20,6 +21,7 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
     let created = record.created();
     let kernel = KernelView::of(&record);
     let own = State::of(state, Path::new(&record.runtime_root), &record.id);
+    let facts = record.facts_for(Door::Create);
     let mut notes = record.notes;
     notes.extend(missing_rule_paths(&own.private.join("hook.json")));
     Ok(Report {
@@ -27,7 +29,8 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
         bundle: record.bundle,
         runtime: Some(record.runtime),
         created: Some(created),
-        facts: record.facts,
+        told: facts.told(),
+        facts,
         verdict: Decision::Admitted,
         reasons: Vec::new(),
         changes: record.changes,

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coaming_policy::document::{BuiltIn, Waived};
-use coaming_policy::facts::Facts;
+use coaming_policy::facts::{Facts, Told};
 use coaming_policy::floor::Floor;
 use coaming_policy::verdict::{Audit, Change, Degraded, Reason};
 use coaming_shim::config::STATE;
@@ -75,6 +75,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
     facts: Facts,
+    /// The facts one by one, each with who asserts it.
+    told: Vec<Told>,
     verdict: Decision,
     reasons: Vec<Reason>,
     changes: Vec<Change>,

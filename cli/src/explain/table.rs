@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use coaming_policy::document::{Moment, Waived};
-use coaming_policy::facts::{ContainerType, Fact};
+use coaming_policy::facts::Told;
 use coaming_policy::floor::{Action, Source};
 use coaming_policy::verdict::{Audit, brief};
 use coaming_shim::exec_log::Executed;
@@ -46,30 +46,24 @@ pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandEr
 }
 
 fn show_subject(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
-    let facts = &report.facts;
     match report.created {
         Some(_) => writeln!(out, "Container {}", report.id)?,
         None => writeln!(out, "Bundle {}", report.bundle)?,
     }
-    let kind = match facts.container_type {
-        ContainerType::Sandbox => Some("the pod's sandbox".to_owned()),
-        ContainerType::Container => None,
-    };
-    let value = |fact: &Option<Fact>| fact.as_ref().map(|fact| fact.value.clone());
     let lines = [
         ("created", report.created.clone()),
         ("bundle", report.created.is_some().then(|| report.bundle.clone())),
         ("runtime", report.runtime.clone()),
-        ("type", kind),
-        ("namespace", value(&facts.namespace)),
-        ("pod", value(&facts.pod)),
-        ("container", value(&facts.container)),
-        ("image", value(&facts.image)),
     ];
     for (name, value) in lines {
         if let Some(value) = value {
-            writeln!(out, "  {name:<10} {value}")?;
+            writeln!(out, "  {name:<13} {value}")?;
         }
+    }
+    for Told { name, value, asserted_by } in &report.told {
+        // What the runtime hands off to has this name above.
+        let name = if *name == "runtime" { "wrapper" } else { name };
+        writeln!(out, "  {name:<13} {value}  (asserted by {asserted_by})")?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod conflicts;
 mod landlock;
 mod profile;
 mod seccomp;
+mod selection;
 mod set;
 mod shadowed;
 mod start;
@@ -21,8 +22,7 @@ use std::fmt;
 use std::path::Path;
 
 use coaming_policy::controls::Rule;
-use coaming_policy::document::{Match, PolicyDocument};
-use coaming_policy::facts::ContainerType;
+use coaming_policy::document::PolicyDocument;
 use coaming_policy::floor::{Bound, Floor, Visitor};
 use serde::Serialize;
 
@@ -99,7 +99,7 @@ fn is_hidden(path: &Path) -> bool {
 pub(crate) fn policy(file: &str, document: &PolicyDocument, floor: &Floor) -> Vec<Warning> {
     let mut lints = Lints { file, document, floor, found: Vec::new() };
     lints.demands();
-    lints.selects();
+    selection::lint(&mut lints);
     lints.names_other_controls();
     landlock::lint(&mut lints);
     profile::lint(&mut lints);
@@ -141,39 +141,6 @@ impl Lints<'_> {
             self.warn(
                 line,
                 format!("{field} demands nothing as it stands; leave it out or fill it"),
-            );
-        }
-    }
-
-    fn selects(&mut self) {
-        let Some(selector) = &self.document.spec.selector else {
-            return;
-        };
-        let Match { namespaces, pods, containers, images, container_types } = selector;
-        let lists = [
-            ("namespaces", namespaces),
-            ("pods", pods),
-            ("containers", containers),
-            ("images", images),
-        ];
-        let empty: Vec<&str> = lists
-            .into_iter()
-            .filter(|(_, list)| list.as_ref().is_some_and(Vec::is_empty))
-            .map(|(name, _)| name)
-            .chain(container_types.is_empty().then_some("containerTypes"))
-            .collect();
-        if !empty.is_empty() {
-            self.warn(
-                self.own_line(),
-                format!(
-                    "selects no container: spec.match.{} is empty, and an empty list matches nothing",
-                    empty.join(", spec.match.")
-                ),
-            );
-        } else if *container_types == [ContainerType::Sandbox].into() && containers.is_some() {
-            self.warn(
-                self.own_line(),
-                "selects no container: a pod's sandbox has no container name to match spec.match.containers",
             );
         }
     }

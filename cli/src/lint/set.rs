@@ -1,6 +1,5 @@
 //! Policies that apply to one container: which do, and where each rule of theirs stands.
 
-use coaming_policy::controls::glob::Glob;
 use coaming_policy::document::{Directory, Match, Mode, PolicyDocument};
 use coaming_policy::floor::{Floor, Source};
 
@@ -61,30 +60,11 @@ pub(super) fn covers(policy: &PolicyDocument, other: &PolicyDocument) -> bool {
     let workloads = Match::workloads();
     let wide = policy.spec.selector.as_ref().unwrap_or(&workloads);
     let narrow = other.spec.selector.as_ref().unwrap_or(&workloads);
-    let lists = [
-        (&wide.namespaces, &narrow.namespaces),
-        (&wide.pods, &narrow.pods),
-        (&wide.containers, &narrow.containers),
-        (&wide.images, &narrow.images),
-    ];
-    wide.container_types.is_superset(&narrow.container_types)
-        && lists.into_iter().all(|(wide, narrow)| match (wide, narrow) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(wide), Some(narrow)) => narrow.iter().all(|glob| any_covers(wide, glob)),
-        })
-}
-
-fn any_covers(wide: &[Glob], narrow: &Glob) -> bool {
-    wide.iter().any(|glob| glob.covers(narrow))
+    wide.covers(narrow)
 }
 
 fn selects_any(document: &PolicyDocument) -> bool {
-    document.spec.selector.as_ref().is_none_or(|selector| {
-        let lists = [&selector.namespaces, &selector.pods, &selector.containers, &selector.images];
-        !selector.container_types.is_empty()
-            && !lists.into_iter().flatten().any(|list| list.is_empty())
-    })
+    document.spec.selector.as_ref().is_none_or(Match::selects_any)
 }
 
 /// Lints as they are found, each once.

@@ -45,7 +45,11 @@ impl Visitor for Shadows<'_> {
         let field = format!("spec.{}", R::CONTROL);
         let own = |name: &str| {
             let mut clauses = bound.clauses().iter();
-            clauses.find(|clause| clause.source.policy == name && clause.source.field == field)
+            let mut own = clauses
+                .by_ref()
+                .filter(|clause| clause.source.policy == name && clause.source.field == field);
+            // Of several, one alone says nothing of the field.
+            own.next().filter(|_| own.next().is_none())
         };
         let (Some(wide), Some(narrow)) = (own(&self.wide), own(&self.narrow)) else { return };
         if narrow.rule != R::top() && says(wide, narrow) && !(self.twins && says(narrow, wide)) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use coaming_policy::document::{Directory, Moment, SOON, WaiverDocument};
 
-use super::Warning;
+use super::{Warning, selection};
 
 /// A waiver that holds for longer than this, in seconds, is hardly one.
 const LONG: u64 = 366 * 24 * 60 * 60;
@@ -13,7 +13,10 @@ const LONG: u64 = 366 * 24 * 60 * 60;
 pub(crate) fn waivers(read: &Directory, now: Moment) -> Vec<Warning> {
     let mut found = Vec::new();
     for (file, waiver) in read.waivers() {
-        let warnings = ends(waiver, now).into_iter().chain(waives_nothing(waiver, read));
+        let warnings = ends(waiver, now)
+            .into_iter()
+            .chain(waives_nothing(waiver, read))
+            .chain(selection::waiver(&waiver.spec.selector.value));
         found.extend(warnings.map(|message| Warning {
             file: file.to_owned(),
             line: Some(waiver.metadata.line),

@@ -132,6 +132,36 @@ fn what_is_legal_and_rarely_meant_is_a_warning() {
             "spec.noNewPrivileges demands nothing as it stands",
         ),
         ("  match: {images: []}\n  privileged: false".to_owned(), "spec.match.images is empty"),
+        (
+            "  match: {podUIDs: [], annotations: {team: []}}\n  privileged: false".to_owned(),
+            "spec.match.podUIDs, spec.match.annotations[\"team\"] is empty",
+        ),
+        (
+            "  match: {namespaces: [kube-system], exceptNamespaces: [kube-*]}\n  privileged: false"
+                .to_owned(),
+            "spec.match.exceptNamespaces exempts all that it names",
+        ),
+        (
+            "  match: {annotations: {team: [ledger]}}\n  privileged: false".to_owned(),
+            "is avoided by whoever writes a pod, since what annotations goes by is chosen there",
+        ),
+        (
+            "  match: {exceptImages: [reg/*]}\n  privileged: false".to_owned(),
+            "what exceptImages goes by",
+        ),
+        (
+            "  match: {expression: \"!('team' in annotations)\"}\n  privileged: false".to_owned(),
+            "what annotations goes by",
+        ),
+        (
+            "  match: {labels: {app: [ledger]}}\n  privileged: false".to_owned(),
+            "goes by labels, which no runtime passes on for workloads: it applies to every container",
+        ),
+        (
+            "  match: {doors: [exec]}\n  noNewPrivileges: true\n  sysctls: {allow: []}".to_owned(),
+            "spec.sysctls says nothing through the doors",
+        ),
+        ("  refuse: []\n  privileged: false".to_owned(), "spec.refuse demands nothing"),
         ("  privileged: false\n  bestEffort: [landlock]".to_owned(), "bestEffort names landlock"),
         ("  privileged: false\n  actions: {devices: refuse}".to_owned(), "actions names devices"),
         (landlock("execute: [/usr/bin]"), "no folder of the dynamic loader"),

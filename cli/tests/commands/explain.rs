@@ -65,7 +65,7 @@ fn what_was_asked_and_what_is_enforced_stand_side_by_side() {
     let ours = row(&said.out, "process.noNewPrivileges");
     assert_eq!(ours[1..3], ["-", "true"]);
     assert!(ours[3].starts_with("x /") && ours[3].ends_with("p.yaml:5"), "{ours:?}");
-    assert!(said.out.contains("namespace  payments"), "{}", said.out);
+    assert!(said.out.contains("namespace     payments  (asserted by client)"), "{}", said.out);
     assert_eq!(fs::read(bundle.path().join("config.json")).unwrap(), before, "the bundle changed");
 }
 
@@ -157,6 +157,8 @@ impl Node {
             bounding: Vec::new(),
             plan: None,
             floor,
+            exec_floor: None,
+            update_floor: None,
         };
         record.write(&state).unwrap();
     }

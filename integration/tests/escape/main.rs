@@ -85,7 +85,8 @@ fn every_control_has_a_case() {
         .map(|case| case.control)
         .chain(refusals::ALL.iter().map(|refusal| refusal.control))
         // Of an exec alone, where it is refused before it starts: gate/exec_rules.rs.
-        .chain(["exec"])
+        // Conditions refuse before anything starts: gate/selection.rs.
+        .chain(["exec", "refuse"])
         .collect();
     for field in coaming_policy::for_each_control!(names) {
         let control = camel_case(field);

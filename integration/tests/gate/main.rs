@@ -14,6 +14,7 @@ mod kubernetes;
 mod lifecycle;
 mod node_floor;
 mod nri;
+mod selection;
 mod setup;
 mod trials;
 mod verbs;

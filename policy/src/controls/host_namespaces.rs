@@ -159,6 +159,24 @@ impl HostNamespaces {
     }
 }
 
+/// Whether the container is in the host's namespace of a type; `None` where it joins one by a path of
+/// which that cannot be told.
+pub(crate) fn is_the_hosts(spec: &Value, namespace: Namespace, node: &Node) -> Option<bool> {
+    let entries = view::items(spec, FIELD).iter();
+    let mut own = entries.filter(|entry| view::text(entry, "type") == Some(namespace.name()));
+    let Some(first) = own.next() else { return Some(true) };
+    let mut uncertain = false;
+    for entry in std::iter::once(first).chain(own) {
+        let path = view::text(entry, "path").and_then(|path| node.joins.get(path));
+        match path {
+            Some(Joined::Host) => return Some(true),
+            Some(Joined::Other) => {}
+            _ => uncertain |= leads_to_host(entry, node),
+        }
+    }
+    (!uncertain).then_some(false)
+}
+
 /// Whether the entry joins the host's namespace, or one of which that cannot be excluded.
 fn leads_to_host(entry: &Value, node: &Node) -> bool {
     match view::at(entry, "path") {

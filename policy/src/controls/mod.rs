@@ -27,6 +27,7 @@ pub mod privileged;
 pub mod propagation;
 pub mod read_only_root;
 pub mod readonly_paths;
+pub mod refuse;
 pub mod resources;
 pub mod rlimits;
 pub mod rootfs_propagation;
@@ -62,6 +63,9 @@ pub trait Rule: Clone + PartialEq + Debug + Serialize + DeserializeOwned {
     const CONTROL: &'static str;
     /// What it applies to.
     const SCOPE: Scope;
+    /// Whether it judges what was asked, whatever other controls make of it meanwhile. Such a rule only
+    /// refuses.
+    const OF_WHAT_WAS_ASKED: bool = false;
 
     /// The rule that asks nothing.
     fn top() -> Self;

@@ -124,7 +124,8 @@ impl Rule for Privileged {
     }
 }
 
-fn is_privileged(spec: &Value) -> bool {
+/// Whether the spec is that of a privileged container.
+pub(crate) fn is_privileged(spec: &Value) -> bool {
     let rules = view::items(spec, RULES);
     let last = rules.iter().rev().find(|rule| allows_all(rule) || closes_all(rule));
     let devices = last.is_some_and(allows_all);

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use coaming_config::trust::{check_trust, read_root_owned};
 
-use super::{Document, DocumentError, PolicyDocument, WaiverDocument, parse_documents};
+use super::{Document, DocumentError, Match, PolicyDocument, WaiverDocument, parse_documents};
 use crate::facts::Facts;
 use crate::floor::Floor;
 
@@ -157,6 +157,13 @@ impl Directory {
         facts: &'a Facts,
     ) -> impl Iterator<Item = (&'a PolicyDocument, &'a Floor)> {
         self.floors().filter(|(document, _)| document.selects(facts))
+    }
+
+    /// Whether what applies to a container may depend on the door through which a request comes.
+    pub fn tells_doors_apart(&self) -> bool {
+        let policies = self.policies.iter().filter_map(|p| p.document.spec.selector.as_ref());
+        let waivers = self.waivers.iter().map(|(_, waiver)| &waiver.spec.selector.value);
+        policies.chain(waivers).any(Match::tells_doors_apart)
     }
 
     /// The waivers and their files.

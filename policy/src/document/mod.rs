@@ -18,7 +18,7 @@ pub use coaming_config::{BuiltIn, DocumentError};
 pub use directory::{Directory, MAX_FILES, read_directory};
 pub use mode::{Mode, Rollout};
 pub use policy::{Metadata, PolicyDocument, PolicySpec};
-pub use selector::Match;
+pub use selector::{Digest, Match};
 pub use waiver::{Moment, SOON, Span, Waived, WaiverDocument, WaiverSpec};
 
 /// The API version of every document.

@@ -21,6 +21,7 @@ use crate::controls::no_new_privileges::NoNewPrivileges;
 use crate::controls::privileged::Privileged;
 use crate::controls::read_only_root::ReadOnlyRootFilesystem;
 use crate::controls::readonly_paths::ReadonlyPaths;
+use crate::controls::refuse::{Condition, Refuse};
 use crate::controls::resources::Resources;
 use crate::controls::rlimits::Rlimits;
 use crate::controls::rootfs_propagation::RootfsPropagation;
@@ -28,6 +29,7 @@ use crate::controls::se_linux::{SeLinux, SeLinuxDocument};
 use crate::controls::seccomp::{ProfileError, Seccomp, SeccompDocument};
 use crate::controls::sysctls::{Sysctls, SysctlsDocument};
 use crate::controls::user::User;
+use crate::facts::Door;
 use crate::floor::{Action, Bound, Clause, Floor, Source};
 use coaming_config::suggest;
 
@@ -112,6 +114,10 @@ pub struct PolicySpec {
     /// Which processes may join a container that runs: `kubectl exec`, and the probes that are commands.
     #[serde(default)]
     pub exec: Option<At<ExecDocument>>,
+    /// Conditions over what a container asks; one for which any is true is refused. An exec is not judged
+    /// by them.
+    #[serde(default)]
+    pub refuse: Option<At<Vec<At<Condition>>>>,
     /// Ceilings on resource limits, by their OCI names.
     #[serde(default)]
     pub rlimits: Option<At<Rlimits>>,
@@ -226,6 +232,7 @@ impl PolicyDocument {
                 return Err(DocumentError::at(file, rollout.line, problem.to_owned()));
             }
         }
+        self.check_doors(file)?;
         if let Some(best_effort) = &self.spec.best_effort {
             let unknown =
                 best_effort.value.iter().find(|name| !MAY_BE_DEGRADED.contains(&name.as_str()));
@@ -237,6 +244,29 @@ impl PolicyDocument {
             }
         }
         Ok(())
+    }
+
+    /// What is loaded into a container cannot be brought into one that runs.
+    fn check_doors(&self, file: &str) -> Result<(), DocumentError> {
+        let doors = self.spec.selector.as_ref().and_then(|selector| selector.doors.as_ref());
+        if doors.is_none_or(|doors| doors.contains(&Door::Create)) {
+            return Ok(());
+        }
+        let loaded = [
+            ("landlock", self.spec.landlock.as_ref().map(|at| at.line)),
+            ("seccomp", self.spec.seccomp.as_ref().map(|at| at.line)),
+        ];
+        match loaded.into_iter().find_map(|(name, line)| Some((name, line?))) {
+            None => Ok(()),
+            Some((name, line)) => Err(DocumentError::at(
+                file,
+                line,
+                format!(
+                    "spec.{name} is loaded when a container is created, and spec.match.doors leaves create \
+                     out; put it into a policy of its own"
+                ),
+            )),
+        }
     }
 
     /// The policy's clauses.
@@ -263,6 +293,19 @@ impl PolicyDocument {
             privileged, host_namespaces, capabilities, no_new_privileges, user, exec, rlimits,
             read_only_root_filesystem, masked_paths, readonly_paths, mounts, devices, sysctls,
             rootfs_propagation, hooks, annotations, resources, fields, app_armor, se_linux,
+        }
+        if let Some(at) = spec.refuse {
+            // A clause for each, so that a refusal names its line.
+            let clauses: Vec<Clause<Refuse>> = match at.value.is_empty() {
+                true => vec![self.clause(file, at.line, Refuse::top())],
+                false => {
+                    let conditions = at.value.into_iter();
+                    conditions.map(|at| self.clause(file, at.line, at.value.into())).collect()
+                }
+            };
+            floor.refuse = clauses
+                .into_iter()
+                .fold(Bound::default(), |bound, clause| bound.meet(&Bound::of(clause)));
         }
         if let Some(at) = spec.seccomp {
             let rule = Seccomp::load(at.value, profile).map_err(|error| match error {

@@ -4,7 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use coaming_policy::decide::{Door, Request, audit, decide};
 use coaming_policy::demands::Demands;
+use coaming_policy::document::Directory;
 use coaming_policy::facts::Facts;
+use coaming_policy::floor::Floor;
 use coaming_policy::json;
 use coaming_policy::launch as placement;
 use coaming_policy::spec::edit::Edit;
@@ -38,9 +40,13 @@ impl Gate {
             error,
         })?;
         remove_own_hooks(&mut spec);
-        let facts = Facts::of(&id, &spec);
         let node = host::examine(&spec);
-        let Demands { floor, audit: audited, waived, notes } = self.node.demands(&facts)?;
+        let facts = Facts::of(&id, &spec).on(self.node.name(), &node, &spec);
+        let policies = self.node.policies()?;
+        let Demands { floor, audit: audited, waived, notes } =
+            self.node.demands_of(&policies, &facts)?;
+        let exec_floor = self.pinned(&policies, &facts, &floor, Door::Exec)?;
+        let update_floor = self.pinned(&policies, &facts, &floor, Door::Update)?;
         let request =
             Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, exec: None };
         let mut admission = match decide(&request, &floor) {
@@ -83,6 +89,8 @@ impl Gate {
             bounding: bounding(&admission.spec),
             plan: (!admission.launch.is_empty()).then(|| launch::digest(&admission.launch)),
             floor,
+            exec_floor,
+            update_floor,
         };
         let ruled = !record.floor.seccomp.is_empty();
         let prepared = self.prepare(&state, admission, &record).and_then(|spec| {
@@ -107,6 +115,24 @@ impl Gate {
         };
         let handover = Handover::of(&Invocation { global, command });
         Ok(Handover { undo: Some(state), ..handover })
+    }
+
+    /// What requests through another door will be held to, where policies tell the doors apart and it is
+    /// something else. What was loaded into the container holds for all that joins it.
+    fn pinned(
+        &self,
+        policies: &Directory,
+        facts: &Facts,
+        created: &Floor,
+        door: Door,
+    ) -> Result<Option<Floor>, GateError> {
+        if !policies.tells_doors_apart() {
+            return Ok(None);
+        }
+        let floor = self.node.demands_of(policies, &facts.through(door))?.floor;
+        let loaded = |field: &str| ["spec.landlock", "spec.seccomp"].contains(&field);
+        let floor = floor.meet(&created.clone().partition(loaded).0);
+        Ok((floor != *created).then_some(floor))
     }
 
     /// Writes the plan and the record, and puts the launcher and our hooks into the spec.

@@ -36,13 +36,14 @@ impl Gate {
         if let Some(seccomp) = &record.seccomp {
             Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
         }
-        let floor = record.floor.meet(&self.node.demands(&record.facts)?.floor);
+        let facts = record.facts_for(Door::Exec);
+        let floor = record.floor_for(Door::Exec).meet(&self.node.demands(&facts)?.floor);
         let stdin = has_stdin();
         let node = host::examine(&spec);
         let request = Request {
             door: Door::Exec,
             spec: &spec,
-            facts: &record.facts,
+            facts: &facts,
             node: &node,
             exec: Some(Executing { bounding: &record.bounding, stdin }),
         };

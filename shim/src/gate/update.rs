@@ -3,6 +3,7 @@
 use std::io::{Read, stdin};
 
 use coaming_policy::controls::{Asked, Finding, Node, Rule};
+use coaming_policy::facts::Door;
 use coaming_policy::floor::Source;
 use coaming_policy::json;
 use coaming_policy::verdict::Reason;
@@ -17,7 +18,8 @@ impl Gate {
     pub(super) fn update(&self, global: Global, update: Update) -> Result<Handover, GateError> {
         let id = update.id.as_str().to_owned();
         let record = Record::read(&self.state_of(&global, &id))?;
-        let floor = record.floor.meet(&self.node.demands(&record.facts)?.floor);
+        let facts = record.facts_for(Door::Update);
+        let floor = record.floor_for(Door::Update).meet(&self.node.demands(&facts)?.floor);
         let document = match &update.resources {
             None => None,
             Some(Resources::File(path)) => Some((path.display().to_string(), read_named(path)?)),
@@ -48,7 +50,7 @@ impl Gate {
         {
             let spec = json!({"linux": {"intelRdt": {}}});
             let node = Node::default();
-            let asked = Asked { spec: &spec, facts: &record.facts, node: &node, exec: None };
+            let asked = Asked { spec: &spec, facts: &facts, node: &node, exec: None };
             for clause in floor.fields.clauses() {
                 let findings = clause.rule.tighten(&asked);
                 let source = &clause.source;

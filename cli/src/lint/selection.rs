@@ -1,0 +1,146 @@
+//! Lints of `match`: selectors that select nothing, that rest on what a pod's author chooses, or that go by
+//! what the runtimes do not tell.
+
+use std::collections::BTreeSet;
+
+use coaming_policy::controls::{Rule, Scope};
+use coaming_policy::document::Match;
+use coaming_policy::expression::FactsExpression;
+use coaming_policy::facts::{ContainerType, Door};
+use coaming_policy::floor::{Bound, Visitor};
+
+use super::Lints;
+
+pub(super) fn lint(lints: &mut Lints<'_>) {
+    let Some(selector) = &lints.document.spec.selector else { return };
+    let line = lints.own_line();
+    if let Some(message) = selects_nothing(selector) {
+        return lints.warn(line, message);
+    }
+    let avoided = avoided_by(selector);
+    if !avoided.is_empty() {
+        lints.warn(
+            line,
+            format!(
+                "is avoided by whoever writes a pod, since {} chosen there; state what must hold whatever is \
+                 written in a policy that goes by namespaces, or by what the spec and the node say",
+                are(&avoided)
+            ),
+        );
+    }
+    let labels = names(selector, "labels");
+    if labels || selector.labels.is_some() {
+        lints.warn(
+            line,
+            "goes by labels, which no runtime passes on for workloads: it applies to every container that the \
+             rest of spec.match selects",
+        );
+    }
+    through_doors(selector, lints);
+}
+
+/// What a waiver's `match` makes of it.
+pub(super) fn waiver(selector: &Match) -> Option<String> {
+    if let Some(message) = selects_nothing(selector) {
+        return Some(message);
+    }
+    let workloads = selector.container_types.contains(&ContainerType::Container);
+    let labels = selector.labels.is_some() || names(selector, "labels");
+    (labels && workloads).then(|| {
+        "goes by labels, which no runtime passes on for workloads: it waives nothing for them"
+            .to_owned()
+    })
+}
+
+fn selects_nothing(selector: &Match) -> Option<String> {
+    let sets = [
+        ("podUIDs", selector.pod_uids.as_ref().is_some_and(BTreeSet::is_empty)),
+        ("imageDigests", selector.image_digests.as_ref().is_some_and(BTreeSet::is_empty)),
+        ("containerTypes", selector.container_types.is_empty()),
+        ("doors", selector.doors.as_ref().is_some_and(BTreeSet::is_empty)),
+    ];
+    let lists = selector.lists().map(|(name, list)| (name, list.is_some_and(Vec::is_empty)));
+    let keyed = [("annotations", &selector.annotations), ("labels", &selector.labels)];
+    let values = keyed.into_iter().flat_map(|(name, keys)| {
+        let keys = keys.iter().flatten().filter(|(_, globs)| globs.is_empty());
+        keys.map(move |(key, _)| format!("{name}[{key:?}]"))
+    });
+    let empty: Vec<String> = lists
+        .into_iter()
+        .chain(sets)
+        .filter(|(_, empty)| *empty)
+        .map(|(name, _)| name.to_owned())
+        .chain(values)
+        .collect();
+    if !empty.is_empty() {
+        return Some(format!(
+            "selects no container: spec.match.{} is empty, and an empty list matches nothing",
+            empty.join(", spec.match.")
+        ));
+    }
+    if selector.container_types == [ContainerType::Sandbox].into() && selector.containers.is_some()
+    {
+        return Some(
+            "selects no container: a pod's sandbox has no container name to match spec.match.containers"
+                .to_owned(),
+        );
+    }
+    selector.exemptions().into_iter().find_map(|(name, exempt, list)| {
+        let (exempt, list) = (exempt?, list?);
+        let all = list.iter().all(|glob| exempt.iter().any(|exempt| exempt.covers(glob)));
+        all.then(|| format!("selects no container: spec.match.{name} exempts all that it names"))
+    })
+}
+
+/// The fields by which a pod's author has the container left out.
+fn avoided_by(selector: &Match) -> Vec<&'static str> {
+    let chosen = [
+        ("annotations", selector.annotations.is_some() || names(selector, "annotations")),
+        ("exceptImages", selector.except_images.as_ref().is_some_and(|list| !list.is_empty())),
+        ("imageDigests", selector.image_digests.is_some() || names(selector, "imageDigests")),
+    ];
+    chosen.into_iter().filter(|(_, chosen)| *chosen).map(|(name, _)| name).collect()
+}
+
+fn are(fields: &[&str]) -> String {
+    let fields: Vec<String> = fields.iter().map(|field| format!("what {field} goes by")).collect();
+    format!("{} is", fields.join(" and "))
+}
+
+fn names(selector: &Match, variable: &str) -> bool {
+    let named = selector.expression.as_ref().map(FactsExpression::variables).unwrap_or_default();
+    named.contains(&variable)
+}
+
+/// Controls that are never asked through the doors that are left.
+fn through_doors(selector: &Match, lints: &mut Lints<'_>) {
+    let Some(doors) = &selector.doors else { return };
+    let mut idle = Idle { doors, fields: Vec::new() };
+    lints.floor.visit(&mut idle);
+    for (field, line) in idle.fields {
+        lints.warn(line, format!("{field} says nothing through the doors of spec.match.doors"));
+    }
+}
+
+struct Idle<'a> {
+    doors: &'a BTreeSet<Door>,
+    fields: Vec<(String, u64)>,
+}
+
+impl Visitor for Idle<'_> {
+    fn control<R: Rule>(&mut self, bound: &Bound<R>) {
+        let through = |door| self.doors.contains(&door);
+        // What is changed by an update: limits, and cache schemas.
+        let updated = ["resources", "fields"].contains(&R::CONTROL) && through(Door::Update);
+        let asked = match R::SCOPE {
+            Scope::Process => through(Door::Create) || through(Door::Exec),
+            Scope::Container => through(Door::Create),
+            Scope::Exec => through(Door::Exec),
+        };
+        if !asked && !updated {
+            let clauses = bound.clauses().iter();
+            self.fields
+                .extend(clauses.map(|clause| (clause.source.field.clone(), clause.source.line)));
+        }
+    }
+}
