@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use coaming_manifest::ManifestError;
 use coaming_policy::document::DocumentError;
 use coaming_policy::json::JsonError;
 use coaming_policy::seccomp::SeccompError;
@@ -24,6 +25,12 @@ pub(crate) enum CommandError {
     /// The bundle cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// The manifest is not understood.
+    #[error("cannot read the manifest: {0}")]
+    Manifest(#[from] ManifestError),
+    /// No container of a manifest has this name.
+    #[error("no container of {} is named {name:?}", .path.display())]
+    NotInManifest { name: String, path: PathBuf },
     /// config.json is not what runtimes and coaming read alike.
     #[error("{}: {error}", .path.display())]
     Json { path: PathBuf, error: JsonError },

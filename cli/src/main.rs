@@ -3,10 +3,12 @@
 //! Nothing here changes a policy, a bundle or a container.
 
 mod check;
+mod demanded;
 mod error;
 mod explain;
 mod kernel;
 mod lint;
+mod manifests;
 mod output;
 mod records;
 mod schema;

@@ -44,7 +44,7 @@ pub(crate) fn table(
     rows: impl IntoIterator<Item = [String; 4]>,
 ) -> Result<(), CommandError> {
     let mut lines = vec![head.map(str::to_owned)];
-    lines.extend(rows);
+    lines.extend(rows.into_iter().map(|row| row.map(|cell| printable(&cell))));
     if lines.len() == 1 {
         return Ok(());
     }
@@ -65,4 +65,29 @@ pub(crate) fn table(
 /// `1 policy`, `2 policies`.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Text for a terminal: what an author of manifests or annotations wrote may hold what steers one.
+pub(crate) fn printable(text: &str) -> String {
+    let steers =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(steers) {
+        return text.to_owned();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_printed() {
+        assert_eq!(printable("web-0 Ünïcode"), "web-0 Ünïcode");
+        assert_eq!(printable("a\u{1b}[2J\nb\u{202e}"), "a\\u{1b}[2J\\u{a}b\\u{202e}");
+    }
 }

@@ -2,22 +2,21 @@
 
 use std::path::Path;
 
-use coaming_policy::builtin;
+use coaming_policy::controls::Node;
 use coaming_policy::decide::{Door, Request, audit, decide};
-use coaming_policy::demands::Demands;
-use coaming_policy::document::{BuiltIn, Directory, DocumentError, Moment, read_directory};
 use coaming_policy::facts::Facts;
 use coaming_policy::json;
 use coaming_policy::launch::is_reserved;
 use coaming_policy::spec::view;
 use coaming_policy::verdict::{Audit, Verdict};
 use coaming_shim::bundle::Bundle;
-use coaming_shim::config::{HOOK, Node};
+use coaming_shim::config::HOOK;
 use coaming_shim::host;
 use nix::unistd::geteuid;
 use serde_json::Value;
 
 use super::{Arguments, Decision, Report, in_force};
+use crate::demanded::Demanding;
 use crate::error::CommandError;
 
 pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, CommandError> {
@@ -30,15 +29,28 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
     }
     let id = bundle.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let node = host::examine(&spec);
-    let facts = Facts::of(&id, &spec).on(&arguments.runtime, &node, &spec);
-    let (demands, runtime) = demands(&facts, arguments).map_err(CommandError::Policy)?;
+    let demanding = arguments.choice.read().map_err(CommandError::Policy)?;
+    let mut report = judge(&id, &spec, &node, &demanding)?;
+    report.bundle = bundle.path().display().to_string();
+    Ok(report)
+}
+
+/// What policy does with a container that is to be created.
+pub(super) fn judge(
+    id: &str,
+    spec: &Value,
+    node: &Node,
+    demanding: &Demanding,
+) -> Result<Report, CommandError> {
+    let facts = Facts::of(id, spec).on(demanding.wrapper(), node, spec);
+    let demands = demanding.of(&facts).map_err(CommandError::Policy)?;
     let floor = &demands.floor;
-    let request =
-        Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, exec: None };
+    let request = Request { door: Door::Create, spec, facts: &facts, node, exec: None };
     let mut report = Report {
-        id,
-        bundle: bundle.path().display().to_string(),
-        runtime,
+        id: id.to_owned(),
+        bundle: String::new(),
+        manifest: None,
+        runtime: demanding.runtime(),
         created: None,
         facts: facts.clone(),
         told: facts.told(),
@@ -67,23 +79,6 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
         }
     }
     Ok(report)
-}
-
-/// What is demanded of a container, and the runtime that would be handed off to.
-fn demands(
-    facts: &Facts,
-    arguments: &Arguments,
-) -> Result<(Demands, Option<String>), DocumentError> {
-    if let Some(path) = &arguments.policy {
-        let policies =
-            if path.is_dir() { read_directory(path)? } else { Directory::of_file(path)? };
-        let which = BuiltIn::from(arguments.floor);
-        let beneath = (which.name(), builtin::floor(which)?);
-        return Ok((Demands::upon(facts, &policies, beneath, Moment::now()), None));
-    }
-    let node = Node::load(&arguments.runtime)?;
-    let runtime = node.runtime().map(|path| path.display().to_string());
-    Ok((node.demands(facts)?, runtime))
 }
 
 /// Whether the gate has written this config.json.

@@ -27,6 +27,7 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
     Ok(Report {
         id: record.id,
         bundle: record.bundle,
+        manifest: None,
         runtime: Some(record.runtime),
         created: Some(created),
         told: facts.told(),

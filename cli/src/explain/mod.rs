@@ -3,12 +3,13 @@
 mod bundle;
 mod container;
 mod in_force;
+mod manifest;
 mod table;
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use coaming_policy::document::{BuiltIn, Waived};
+use coaming_policy::document::Waived;
 use coaming_policy::facts::{Facts, Told};
 use coaming_policy::floor::Floor;
 use coaming_policy::verdict::{Audit, Change, Degraded, Reason};
@@ -16,12 +17,15 @@ use coaming_shim::config::STATE;
 use coaming_shim::exec_log::Executed;
 use serde::Serialize;
 
+use crate::demanded::Choice;
 use crate::error::CommandError;
 use crate::explain::in_force::Policy;
+use crate::explain::manifest::InManifest;
 use crate::kernel::KernelView;
+use crate::manifests::Assumed;
 use crate::output::{self, Format, Outcome};
 
-/// Explain what coaming does with a bundle, or did with a container: asked, enforced, and by which policy.
+/// Explain what coaming does with a bundle or a manifest, or did with a container: asked, enforced, and by which policy.
 ///
 /// Nothing is changed. Exit codes: 0 it starts as shown, 1 it is refused, or its process is wider than
 /// its floor, 2 there is nothing to explain.
@@ -34,16 +38,14 @@ pub(crate) struct Arguments {
     /// A container that was created through coaming, by its id or the beginning of it.
     #[arg(long, value_name = "ID", group = "subject")]
     container: Option<String>,
-    /// The name under which the wrapper would be called for the bundle; it chooses the runtime and the
-    /// built-in floor.
-    #[arg(long, value_name = "NAME", default_value = "coaming-runc", conflicts_with = "container")]
-    runtime: String,
-    /// Policies to take in place of the node's: a file or a directory, beneath them the floor of --floor.
-    #[arg(long, value_name = "PATH", conflicts_with = "container")]
-    policy: Option<PathBuf>,
-    /// The built-in floor beneath --policy.
-    #[arg(long, value_enum, default_value_t, requires = "policy")]
-    floor: FloorName,
+    /// A file of Kubernetes manifests, YAML or JSON: every container of every pod as a node would get
+    /// it. - is standard input.
+    #[arg(long, value_name = "FILE", group = "subject")]
+    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    assumed: Assumed,
+    #[command(flatten)]
+    choice: Choice,
     /// The runtime's state directory, where containers of several have the same id.
     #[arg(long, value_name = "DIR", requires = "container")]
     root: Option<PathBuf>,
@@ -55,21 +57,17 @@ pub(crate) struct Arguments {
     output: Format,
 }
 
-/// The built-in floors by their names.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum FloorName {
-    #[default]
-    Baseline,
-    Node,
-}
-
 /// The answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
     /// The container's id; for a bundle, the name of its folder.
     id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     bundle: String,
+    /// Where it stands in a manifest.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    manifest: Option<InManifest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     runtime: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +102,9 @@ enum Decision {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
+    if let Some(path) = &arguments.manifest {
+        return manifest::run(path, arguments, out);
+    }
     let report = match (&arguments.bundle, &arguments.container) {
         (Some(path), _) => bundle::explain(path, arguments)?,
         (None, Some(id)) => container::explain(id, arguments.root.as_deref(), &arguments.state)?,
@@ -119,13 +120,4 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
         Decision::Admitted if !wider => Outcome::Fine,
         _ => Outcome::Findings,
     })
-}
-
-impl From<FloorName> for BuiltIn {
-    fn from(name: FloorName) -> BuiltIn {
-        match name {
-            FloorName::Baseline => BuiltIn::Baseline,
-            FloorName::Node => BuiltIn::Node,
-        }
-    }
 }

@@ -13,7 +13,7 @@ use super::in_force::Policy;
 use super::{Decision, Report};
 use crate::error::CommandError;
 use crate::kernel::{Held, KernelView, Outcome};
-use crate::output::{self, count};
+use crate::output::{self, count, printable};
 
 pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
     show_subject(report, out)?;
@@ -42,13 +42,15 @@ pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandEr
     if let Some(kernel) = &report.kernel {
         show_kernel(kernel, out)?;
     }
-    Ok(())
+    let planned = report.manifest.iter();
+    list(out, "Approximated", planned.flat_map(|of| of.approximations.iter().cloned()))
 }
 
 fn show_subject(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
-    match report.created {
-        Some(_) => writeln!(out, "Container {}", report.id)?,
-        None => writeln!(out, "Bundle {}", report.bundle)?,
+    match (&report.created, &report.manifest) {
+        (Some(_), _) => writeln!(out, "Container {}", report.id)?,
+        (None, Some(manifest)) => writeln!(out, "{}", printable(&manifest.to_string()))?,
+        (None, None) => writeln!(out, "Bundle {}", report.bundle)?,
     }
     let lines = [
         ("created", report.created.clone()),
@@ -57,13 +59,13 @@ fn show_subject(report: &Report, out: &mut dyn Write) -> Result<(), CommandError
     ];
     for (name, value) in lines {
         if let Some(value) = value {
-            writeln!(out, "  {name:<13} {value}")?;
+            writeln!(out, "  {name:<13} {}", printable(&value))?;
         }
     }
     for Told { name, value, asserted_by } in &report.told {
         // What the runtime hands off to has this name above.
         let name = if *name == "runtime" { "wrapper" } else { name };
-        writeln!(out, "  {name:<13} {value}  (asserted by {asserted_by})")?;
+        writeln!(out, "  {name:<13} {}  (asserted by {asserted_by})", printable(value))?;
     }
     Ok(())
 }
@@ -72,7 +74,7 @@ fn show_decision(report: &Report, out: &mut dyn Write) -> Result<(), CommandErro
     if report.verdict == Decision::Refused {
         writeln!(out, "Refused, for {}:", count(report.reasons.len(), "reason", "reasons"))?;
         for reason in &report.reasons {
-            writeln!(out, "  {reason}")?;
+            writeln!(out, "  {}", printable(&reason.to_string()))?;
         }
         return Ok(());
     }
@@ -195,7 +197,7 @@ fn list(
         if index == 0 {
             writeln!(out, "\n{title}:")?;
         }
-        writeln!(out, "  {line}")?;
+        writeln!(out, "  {}", printable(&line))?;
     }
     Ok(())
 }

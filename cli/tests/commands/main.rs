@@ -5,6 +5,7 @@
 mod check;
 mod check_together;
 mod explain;
+mod explain_manifest;
 mod schema;
 mod seccomp;
 mod status;

@@ -1,0 +1,98 @@
+//! Manifests on the command line: a file, and what is assumed of the cluster and the images.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use coaming_manifest::{Behind, Image, MAX_BYTES, Manifests, Planned, Pod, Settings, read_with};
+use coaming_policy::controls::{Joined, Node};
+use coaming_shim::host;
+use serde_json::Value;
+
+use crate::error::CommandError;
+
+/// The options of a command that takes manifests. The option itself is the command's own, in its
+/// group of subjects.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Assumed {
+    /// Of the manifest's containers, those of this name alone; POD is a pod's sandbox.
+    #[arg(long, value_name = "NAME", requires = "manifest")]
+    only: Option<String>,
+    /// The namespace of objects in the manifest that name none.
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "manifest")]
+    namespace: String,
+    /// The user that images are taken to have, as in a Dockerfile: 1000, or 1000:1000. Default: root.
+    #[arg(long, value_name = "USER", requires = "manifest")]
+    image_user: Option<String>,
+    /// Take the kubelets to run with seccompDefault: true.
+    #[arg(long, requires = "manifest")]
+    seccomp_default: bool,
+}
+
+/// A container of a manifest that is to be looked at.
+pub(crate) struct Chosen<'a> {
+    pub(crate) pod: &'a Pod,
+    pub(crate) planned: &'a Planned,
+    /// This machine, with the pod's namespaces as they would be.
+    pub(crate) node: Node,
+}
+
+impl Assumed {
+    /// Reads a file of manifests; `-` is standard input.
+    pub(crate) fn read(&self, path: &Path) -> Result<Manifests, CommandError> {
+        let failed = |error| CommandError::Path { path: path.to_owned(), error };
+        let mut bytes = Vec::new();
+        // One byte more tells what is too large.
+        let most = MAX_BYTES as u64 + 1;
+        if path == Path::new("-") {
+            io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(failed)?;
+        } else {
+            File::open(path).map_err(failed)?.take(most).read_to_end(&mut bytes).map_err(failed)?;
+        }
+        let text = String::from_utf8(bytes)
+            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        let manifests = read_with(&path.display().to_string(), &text, &self.settings())?;
+        if let Some(only) = &self.only
+            && self.choose(&manifests).is_empty()
+        {
+            return Err(CommandError::NotInManifest { name: only.clone(), path: path.to_owned() });
+        }
+        Ok(manifests)
+    }
+
+    /// The containers that are to be looked at.
+    pub(crate) fn choose<'a>(&self, manifests: &'a Manifests) -> Vec<Chosen<'a>> {
+        let node = host::examine(&Value::Null);
+        let all = manifests
+            .pods
+            .iter()
+            .flat_map(|pod| pod.containers.iter().map(move |planned| (pod, planned)));
+        all.filter(|(_, planned)| self.only.as_ref().is_none_or(|only| *only == planned.name))
+            .map(|(pod, planned)| Chosen { pod, planned, node: with_joins(&node, planned) })
+            .collect()
+    }
+
+    fn settings(&self) -> Settings {
+        let node = host::examine(&Value::Null);
+        Settings {
+            namespace: self.namespace.clone(),
+            seccomp_default: self.seccomp_default,
+            image: Image { user: self.image_user.clone(), ..Image::default() },
+            app_armor: node.lsms.iter().any(|module| module == "apparmor"),
+            kernel: node.kernel,
+            ..Settings::default()
+        }
+    }
+}
+
+/// This machine, where the container's namespaces are those of the manifest's pod.
+fn with_joins(node: &Node, planned: &Planned) -> Node {
+    let joins = planned.joins.iter().map(|(path, behind)| {
+        let joined = match behind {
+            Behind::Host => Joined::Host,
+            Behind::Pod => Joined::Other,
+        };
+        (path.clone(), joined)
+    });
+    Node { joins: joins.collect(), ..node.clone() }
+}
