@@ -2,6 +2,7 @@
 //!
 //! Nothing here changes a policy, a bundle or a container.
 
+mod builtins;
 mod check;
 mod demanded;
 mod error;
@@ -38,6 +39,7 @@ struct Arguments {
 enum Command {
     Check(check::Arguments),
     Explain(explain::Arguments),
+    Policy(builtins::Arguments),
     Schema(schema::Arguments),
     Seccomp(seccomp::Arguments),
     Status(status::Arguments),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
+        Command::Policy(arguments) => builtins::run(&arguments, &mut out),
         Command::Schema(arguments) => schema::run(&arguments, &mut out),
         Command::Seccomp(arguments) => seccomp::run(&arguments, &mut out),
         Command::Status(arguments) => status::run(&arguments, &mut out),

@@ -46,7 +46,7 @@ impl Demands {
         }
         demands.floor = waive(&mut waivers, built_in, true, beneath);
         for (document, stated) in directory.selected(facts) {
-            let (enforced, audited) = document.modes(stated.clone(), facts);
+            let (enforced, audited) = document.modes(stated, facts);
             let name = &document.metadata.value.name;
             if let Some(why) =
                 document.spec.selector.as_ref().and_then(|selector| selector.fault(facts))

@@ -111,7 +111,7 @@ pub struct Facts {
     pub runtime: Option<Fact>,
     /// Sandbox or workload.
     pub container_type: ContainerType,
-    /// Whether the spec creates or joins a user namespace.
+    /// Whether the spec creates or joins a user namespace in which no id is the host's root.
     pub user_namespace: bool,
     /// Whether the spec is that of a privileged container; `None` in the record of an older version.
     #[serde(default)]

@@ -182,12 +182,20 @@ pub struct Source {
     pub line: u64,
     /// The field of the policy (`spec.capabilities`).
     pub field: String,
+    /// The built-in policy in which the rule stands, where the policy includes it: `pss/baseline`. The
+    /// line is then that of the include.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<String>,
 }
 
 impl std::fmt::Display for Source {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Source { policy, file, line, field } = self;
-        write!(formatter, "policy {policy} ({file}:{line}, {field})")
+        let Source { policy, file, line, field, include } = self;
+        write!(formatter, "policy {policy} ({file}:{line}, ")?;
+        if let Some(include) = include {
+            write!(formatter, "include {include}, ")?;
+        }
+        write!(formatter, "{field})")
     }
 }
 

@@ -12,6 +12,9 @@ use serde::Serialize;
 pub(super) struct Policy {
     pub(super) name: String,
     pub(super) file: String,
+    /// The built-in policy that it includes, and whose rules these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) include: Option<String>,
     /// What it states, in the order in which it is applied.
     pub(super) clauses: Vec<Stated>,
 }
@@ -30,17 +33,19 @@ pub(super) struct Stated {
 pub(super) fn policies(floor: &Floor) -> Vec<Policy> {
     let mut gathered = Gathered::default();
     floor.visit(&mut gathered);
-    gathered.0.into_iter().map(|((name, file), clauses)| Policy { name, file, clauses }).collect()
+    let policy = |((name, file, include), clauses)| Policy { name, file, include, clauses };
+    gathered.0.into_iter().map(policy).collect()
 }
 
 #[derive(Default)]
-struct Gathered(BTreeMap<(String, String), Vec<Stated>>);
+struct Gathered(BTreeMap<(String, String, Option<String>), Vec<Stated>>);
 
 impl Visitor for Gathered {
     fn control<R: Rule>(&mut self, bound: &Bound<R>) {
         for clause in bound.clauses() {
             let source = &clause.source;
-            self.0.entry((source.policy.clone(), source.file.clone())).or_default().push(Stated {
+            let of = (source.policy.clone(), source.file.clone(), source.include.clone());
+            self.0.entry(of).or_default().push(Stated {
                 control: R::CONTROL,
                 line: source.line,
                 action: clause.action,

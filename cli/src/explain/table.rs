@@ -203,7 +203,8 @@ fn list(
 }
 
 fn origin(source: &Source) -> String {
-    format!("{} {}:{}", source.policy, source.file, source.line)
+    let include = source.include.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("{} {}:{}{include}", source.policy, source.file, source.line)
 }
 
 fn policy(policy: &Policy) -> String {
@@ -218,7 +219,9 @@ fn policy(policy: &Policy) -> String {
         .collect();
     // What a Landlock rule implies stands beside what the policy states itself.
     clauses.dedup();
-    format!("{} ({}): {}", policy.name, policy.file, clauses.join(", "))
+    let include =
+        policy.include.as_ref().map(|name| format!(", include {name}")).unwrap_or_default();
+    format!("{} ({}{include}): {}", policy.name, policy.file, clauses.join(", "))
 }
 
 fn show_kernel(kernel: &KernelView, out: &mut dyn Write) -> Result<(), CommandError> {

@@ -5,6 +5,7 @@
 //! profile denies is not looked at: profiles are loaded in the kernel, and are in no policy directory.
 
 mod conflicts;
+mod included;
 mod landlock;
 mod profile;
 mod seccomp;
@@ -101,6 +102,7 @@ pub(crate) fn policy(file: &str, document: &PolicyDocument, floor: &Floor) -> Ve
     lints.demands();
     selection::lint(&mut lints);
     lints.names_other_controls();
+    included::lint_sandbox(&mut lints);
     landlock::lint(&mut lints);
     profile::lint(&mut lints);
     lints.found

@@ -1,15 +1,23 @@
 //! Policies that apply to one container: which do, and where each rule of theirs stands.
 
-use coaming_policy::document::{Directory, Match, Mode, PolicyDocument};
+use coaming_policy::document::{Directory, Mode, Part, PolicyDocument};
 use coaming_policy::floor::{Floor, Source};
 
-use super::{Warning, conflicts, shadowed, void};
+use super::{Warning, conflicts, included, shadowed, void};
 
-/// One policy of a set.
+/// One policy of a set, or what it includes for some of the containers that it selects.
 #[derive(Clone, Copy)]
 pub(super) struct Member<'a> {
     pub(super) document: &'a PolicyDocument,
-    pub(super) floor: &'a Floor,
+    pub(super) part: &'a Part,
+}
+
+impl Member<'_> {
+    /// Whether a rule is of this member's policy and, if it includes it, of that built-in.
+    pub(super) fn has(&self, source: &Source) -> bool {
+        source.policy == self.document.metadata.value.name
+            && source.include.as_deref() == self.part.include.map(|which| which.name())
+    }
 }
 
 /// The lints of policies together.
@@ -18,7 +26,7 @@ pub(super) struct Member<'a> {
 /// the others select too. Two whose patterns merely overlap may never have a container in common.
 pub(crate) fn set(read: &Directory) -> Vec<Warning> {
     let members: Vec<Member<'_>> =
-        read.floors().map(|(document, floor)| Member { document, floor }).collect();
+        read.parts().map(|(document, part)| Member { document, part }).collect();
     let mut lints = Found::default();
     for floor in floors(&members) {
         conflicts::lint(&floor, &mut lints);
@@ -26,6 +34,7 @@ pub(crate) fn set(read: &Directory) -> Vec<Warning> {
     }
     let first = read.names().next().map(|(_, file)| file);
     shadowed::lint(&members, first.unwrap_or_default(), &mut lints);
+    included::lint(&members, &mut lints);
     lints.found
 }
 
@@ -33,10 +42,10 @@ pub(crate) fn set(read: &Directory) -> Vec<Warning> {
 fn floors(members: &[Member<'_>]) -> Vec<Floor> {
     let mut groups: Vec<Vec<usize>> = members
         .iter()
-        .filter(|member| selects_any(member.document))
+        .filter(|member| member.part.selector.selects_any())
         .map(|member| {
             let covering = members.iter().enumerate();
-            let covering = covering.filter(|(_, other)| covers(other.document, member.document));
+            let covering = covering.filter(|(_, other)| covers(other, member));
             covering.map(|(index, _)| index).collect()
         })
         .collect();
@@ -44,27 +53,20 @@ fn floors(members: &[Member<'_>]) -> Vec<Floor> {
     groups.dedup();
     let together = |group: Vec<usize>| {
         let floors = group.into_iter().filter_map(|index| members.get(index));
-        floors.fold(Floor::default(), |met, member| met.meet(member.floor))
+        floors.fold(Floor::default(), |met, member| met.meet(&member.part.floor))
     };
     groups.into_iter().map(together).collect()
 }
 
 /// Whether the first policy is known to apply to every container that the second selects.
-pub(super) fn covers(policy: &PolicyDocument, other: &PolicyDocument) -> bool {
+pub(super) fn covers(policy: &Member<'_>, other: &Member<'_>) -> bool {
     // What is only tried out, or for some of the pods, holds nothing for certain but by itself.
-    let spec = &policy.spec;
+    let spec = &policy.document.spec;
     let tried = spec.mode == Some(Mode::Audit) || spec.rollout.is_some() || spec.audit.is_some();
-    if tried && policy.metadata.value != other.metadata.value {
+    if tried && policy.document.metadata.value != other.document.metadata.value {
         return false;
     }
-    let workloads = Match::workloads();
-    let wide = policy.spec.selector.as_ref().unwrap_or(&workloads);
-    let narrow = other.spec.selector.as_ref().unwrap_or(&workloads);
-    wide.covers(narrow)
-}
-
-fn selects_any(document: &PolicyDocument) -> bool {
-    document.spec.selector.as_ref().is_none_or(Match::selects_any)
+    policy.part.selector.covers(&other.part.selector)
 }
 
 /// Lints as they are found, each once.
@@ -89,7 +91,10 @@ impl Found {
         self.found.push(Warning { file, line: None, policy: None, message, fatal });
     }
 
-    fn add(&mut self, at: &Source, message: String, fatal: bool) {
+    fn add(&mut self, at: &Source, mut message: String, fatal: bool) {
+        if let Some(include) = &at.include {
+            message = format!("included {include}: {message}");
+        }
         let warning = Warning {
             file: at.file.clone(),
             line: Some(at.line),
@@ -105,9 +110,17 @@ impl Found {
 
 /// A rule's field, and where it stands if that is in another policy than `at`.
 pub(super) fn field(of: &Source, at: &Source) -> String {
-    match of.policy == at.policy {
-        true => of.field.clone(),
-        false => format!("{} of policy {} ({}:{})", of.field, of.policy, of.file, of.line),
+    let include = |text: &str| match &of.include {
+        Some(include) => format!("{text}, include {include}"),
+        None => text.to_owned(),
+    };
+    match (of.policy == at.policy, of.include == at.include) {
+        (true, true) => of.field.clone(),
+        (true, false) => format!("{} ({})", of.field, include(&format!("line {}", of.line))),
+        (false, _) => {
+            let place = include(&format!("{}:{}", of.file, of.line));
+            format!("{} of policy {} ({place})", of.field, of.policy)
+        }
     }
 }
 

@@ -9,33 +9,34 @@ use super::set::{Found, Member, covers};
 const MOST: usize = 256;
 
 pub(super) fn lint(members: &[Member<'_>], first: &str, lints: &mut Found) {
-    if members.len() > MOST {
+    // What is included was not written rule by rule; `included` looks at it as a whole.
+    let own = |member: &&Member<'_>| member.part.include.is_none();
+    let policies = members.iter().filter(own).count();
+    if policies > MOST {
         let message = format!(
-            "{} policies are here; above {MOST} they are not searched for rules that say what another says",
-            members.len()
+            "{policies} policies are here; above {MOST} they are not searched for rules that say what another says"
         );
         return lints.note(first, message);
     }
     for (index, wide) in members.iter().enumerate() {
-        for (other, narrow) in members.iter().enumerate() {
-            if index != other && covers(wide.document, narrow.document) {
-                let name = |member: &Member<'_>| member.document.metadata.value.name.clone();
+        for (other, narrow) in members.iter().enumerate().filter(|(_, member)| own(member)) {
+            if index != other && covers(wide, narrow) {
                 let mut shadows = Shadows {
-                    wide: name(wide),
-                    narrow: name(narrow),
+                    wide,
+                    narrow,
                     // Of two that say the same of the same, the second is the one too many.
-                    twins: index > other && covers(narrow.document, wide.document),
+                    twins: own(&wide) && index > other && covers(narrow, wide),
                     lints,
                 };
-                wide.floor.meet(narrow.floor).visit(&mut shadows);
+                wide.part.floor.meet(&narrow.part.floor).visit(&mut shadows);
             }
         }
     }
 }
 
 struct Shadows<'a> {
-    wide: String,
-    narrow: String,
+    wide: &'a Member<'a>,
+    narrow: &'a Member<'a>,
     twins: bool,
     lints: &'a mut Found,
 }
@@ -43,15 +44,15 @@ struct Shadows<'a> {
 impl Visitor for Shadows<'_> {
     fn control<R: Rule>(&mut self, bound: &Bound<R>) {
         let field = format!("spec.{}", R::CONTROL);
-        let own = |name: &str| {
+        let own = |member: &Member<'_>| {
             let mut clauses = bound.clauses().iter();
             let mut own = clauses
                 .by_ref()
-                .filter(|clause| clause.source.policy == name && clause.source.field == field);
+                .filter(|clause| member.has(&clause.source) && clause.source.field == field);
             // Of several, one alone says nothing of the field.
             own.next().filter(|_| own.next().is_none())
         };
-        let (Some(wide), Some(narrow)) = (own(&self.wide), own(&self.narrow)) else { return };
+        let (Some(wide), Some(narrow)) = (own(self.wide), own(self.narrow)) else { return };
         if narrow.rule != R::top() && says(wide, narrow) && !(self.twins && says(narrow, wide)) {
             let message = format!(
                 "{field} demands nothing that {} does not, and that applies to every container that this \
@@ -64,7 +65,7 @@ impl Visitor for Shadows<'_> {
 }
 
 /// Whether the first clause demands all that the second does.
-fn says<R: Rule>(wide: &Clause<R>, narrow: &Clause<R>) -> bool {
+pub(super) fn says<R: Rule>(wide: &Clause<R>, narrow: &Clause<R>) -> bool {
     wide.rule.at_least_as_strict_as(&narrow.rule)
         && wide.action >= narrow.action
         && (!wide.best_effort || narrow.best_effort)

@@ -16,7 +16,7 @@ pub(crate) fn policy(schema: &Value) -> String {
             let path = format!("spec.{name}");
             if matches!(
                 name.as_str(),
-                "match" | "actions" | "mode" | "audit" | "rollout" | "bestEffort"
+                "match" | "include" | "actions" | "mode" | "audit" | "rollout" | "bestEffort"
             ) {
                 root.rows(&path, field, false, &mut around);
             } else {

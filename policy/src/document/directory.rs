@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use coaming_config::trust::{check_trust, read_root_owned};
 
-use super::{Document, DocumentError, Match, PolicyDocument, WaiverDocument, parse_documents};
+use super::{Document, DocumentError, Match, Part, PolicyDocument, WaiverDocument, parse_documents};
 use crate::facts::Facts;
 use crate::floor::Floor;
 
@@ -30,7 +30,22 @@ pub struct Directory {
 struct Loaded {
     file: String,
     document: PolicyDocument,
+    /// The clauses of all parts.
     floor: Floor,
+    parts: Vec<Part>,
+}
+
+impl Loaded {
+    /// What the policy states for a container that it selects.
+    fn stated_for(&self, facts: &Facts) -> Floor {
+        match self.parts.as_slice() {
+            [_] => self.floor.clone(),
+            parts => parts
+                .iter()
+                .filter(|part| part.selector.selects(facts))
+                .fold(Floor::default(), |floor, part| floor.meet(&part.floor)),
+        }
+    }
 }
 
 /// Reads every `*.yaml`, `*.yml` and `*.json` of a directory. A directory that does not exist holds
@@ -120,9 +135,11 @@ impl Directory {
             self.refuse_namesake(file, &document)?;
             match document {
                 Document::Policy(document) => {
-                    let floor = document.floor(file, profile)?;
+                    let parts = document.parts(file, profile)?;
+                    let all = parts.iter();
+                    let floor = all.fold(Floor::default(), |floor, part| floor.meet(&part.floor));
                     let (file, document) = (file.to_owned(), *document);
-                    self.policies.push(Loaded { file, document, floor });
+                    self.policies.push(Loaded { file, document, floor, parts });
                 }
                 Document::Waiver(waiver) => self.waivers.push((file.to_owned(), *waiver)),
             }
@@ -151,12 +168,13 @@ impl Directory {
         Err(DocumentError::at(file, own.line, message))
     }
 
-    /// The policies that select a container, with everything that they state.
+    /// The policies that select a container, with everything that they state for it.
     pub(crate) fn selected<'a>(
         &'a self,
         facts: &'a Facts,
-    ) -> impl Iterator<Item = (&'a PolicyDocument, &'a Floor)> {
-        self.floors().filter(|(document, _)| document.selects(facts))
+    ) -> impl Iterator<Item = (&'a PolicyDocument, Floor)> {
+        let selecting = self.policies.iter().filter(|loaded| loaded.document.selects(facts));
+        selecting.map(|loaded| (&loaded.document, loaded.stated_for(facts)))
     }
 
     /// Whether what applies to a container may depend on the door through which a request comes.
@@ -176,9 +194,17 @@ impl Directory {
         self.policies.iter().map(|p| (p.document.metadata.value.name.as_str(), p.file.as_str()))
     }
 
-    /// Each policy's clauses by themselves, those that are audited too.
+    /// Each policy's clauses by themselves, those that are audited too, and those that it includes for
+    /// only some of the containers that it selects.
     pub fn floors(&self) -> impl Iterator<Item = (&PolicyDocument, &Floor)> {
         self.policies.iter().map(|loaded| (&loaded.document, &loaded.floor))
+    }
+
+    /// The parts of each policy: what it states itself, and what it includes.
+    pub fn parts(&self) -> impl Iterator<Item = (&PolicyDocument, &Part)> {
+        self.policies
+            .iter()
+            .flat_map(|loaded| loaded.parts.iter().map(move |part| (&loaded.document, part)))
     }
 }
 

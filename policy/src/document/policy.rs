@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{ApiVersion, At, DocumentError, Match, Mode, Rollout};
+use super::include::Origin;
+use super::{ApiVersion, At, DocumentError, Include, Match, Mode, Rollout};
 use crate::controls::Rule;
 use crate::controls::annotations::Annotations;
 use crate::controls::app_armor::{AppArmor, AppArmorDocument};
@@ -72,6 +73,11 @@ pub struct PolicySpec {
     /// The containers that the policy applies to. Left out: every workload container.
     #[serde(default, rename = "match")]
     pub selector: Option<Match>,
+    /// Built-in policies whose rules the policy takes as its own, beside those that it states itself:
+    /// they apply to the containers that it selects, in its mode, and `actions` and `bestEffort` here
+    /// count for them. The strictest of all counts. `coaming policy show NAME` prints them.
+    #[serde(default)]
+    pub include: Option<Vec<At<Include>>>,
     /// What is done when more is asked than a control allows: `tighten` brings the container within
     /// it, `refuse` does not start it. By control, and `default` for those not named; `tighten` where
     /// nothing is said. Some excesses have no remedy (running as root, a host user namespace) and are
@@ -200,6 +206,7 @@ impl Metadata {
 impl PolicyDocument {
     pub(super) fn check(&self, file: &str) -> Result<(), DocumentError> {
         self.metadata.value.check(file, self.metadata.line)?;
+        self.check_include(file)?;
         if let Some(actions) = &self.spec.actions {
             let unknown = actions
                 .value
@@ -269,7 +276,7 @@ impl PolicyDocument {
         }
     }
 
-    /// The policy's clauses.
+    /// The policy's clauses, with those that it includes.
     ///
     /// `profile` gives the bytes of a profile file that the policy names.
     ///
@@ -280,12 +287,22 @@ impl PolicyDocument {
         file: &str,
         profile: &mut dyn FnMut(&str) -> Result<Vec<u8>, DocumentError>,
     ) -> Result<Floor, DocumentError> {
+        let parts = self.parts(file, profile)?;
+        Ok(parts.iter().fold(Floor::default(), |floor, part| floor.meet(&part.floor)))
+    }
+
+    /// The clauses that stand in this document itself.
+    pub(super) fn own_clauses(
+        &self,
+        origin: &Origin<'_>,
+        profile: &mut dyn FnMut(&str) -> Result<Vec<u8>, DocumentError>,
+    ) -> Result<Floor, DocumentError> {
         let spec = self.spec.clone();
         let mut floor = Floor::default();
         macro_rules! take {
             ($($field:ident,)*) => {
                 $(if let Some(at) = spec.$field {
-                    floor.$field = Bound::of(self.clause(file, at.line, at.value.into()));
+                    floor.$field = Bound::of(self.clause(origin, at.line, at.value.into()));
                 })*
             };
         }
@@ -310,33 +327,39 @@ impl PolicyDocument {
         if let Some(at) = spec.seccomp {
             let rule = Seccomp::load(at.value, profile).map_err(|error| match error {
                 ProfileError::File(error) => error,
-                ProfileError::Content(message) => DocumentError::at(file, at.line, message),
+                ProfileError::Content(message) => DocumentError::at(origin.file, at.line, message),
             })?;
-            floor.seccomp = Bound::of(self.clause(file, at.line, rule));
+            floor.seccomp = Bound::of(self.clause(origin, at.line, rule));
         }
         if let Some(at) = spec.landlock {
             let rule: Landlock = at.value.into();
-            self.add_what_landlock_implies(file, at.line, &rule, &mut floor);
-            floor.landlock = Bound::of(self.clause(file, at.line, rule));
+            self.add_what_landlock_implies(origin, at.line, &rule, &mut floor);
+            floor.landlock = Bound::of(self.clause(origin, at.line, rule));
         }
         Ok(floor)
     }
 
     /// Landlock needs `no_new_privs` (landlock_restrict_self(2)), and seccomp closes a way around it:
     /// `mount_setattr` could make the launcher's mounts writable.
-    fn add_what_landlock_implies(&self, file: &str, line: u64, rule: &Landlock, floor: &mut Floor) {
+    fn add_what_landlock_implies(
+        &self,
+        origin: &Origin<'_>,
+        line: u64,
+        rule: &Landlock,
+        floor: &mut Floor,
+    ) {
         if *rule == Landlock::top() {
             return;
         }
-        let clause = self.clause::<NoNewPrivileges>(file, line, NoNewPrivileges(true));
-        let clause = Clause { source: self.source(file, line, "landlock"), ..clause };
+        let clause = self.clause::<NoNewPrivileges>(origin, line, NoNewPrivileges(true));
+        let clause = Clause { source: self.source(origin, line, "landlock"), ..clause };
         floor.no_new_privileges = floor.no_new_privileges.meet(&Bound::of(clause));
-        let clause = self.clause(file, line, Seccomp::beneath_landlock());
-        let clause = Clause { source: self.source(file, line, "landlock"), ..clause };
+        let clause = self.clause(origin, line, Seccomp::beneath_landlock());
+        let clause = Clause { source: self.source(origin, line, "landlock"), ..clause };
         floor.seccomp = floor.seccomp.meet(&Bound::of(clause));
     }
 
-    fn clause<R: Rule>(&self, file: &str, line: u64, rule: R) -> Clause<R> {
+    fn clause<R: Rule>(&self, origin: &Origin<'_>, line: u64, rule: R) -> Clause<R> {
         let actions = self.spec.actions.as_ref().map(|at| &at.value);
         let action = actions
             .and_then(|actions| actions.get(R::CONTROL).or_else(|| actions.get("default")))
@@ -344,15 +367,16 @@ impl PolicyDocument {
             .unwrap_or_default();
         let best_effort =
             self.spec.best_effort.as_ref().is_some_and(|at| at.value.contains(R::CONTROL));
-        Clause { rule, action, best_effort, source: self.source(file, line, R::CONTROL) }
+        Clause { rule, action, best_effort, source: self.source(origin, line, R::CONTROL) }
     }
 
-    fn source(&self, file: &str, line: u64, control: &str) -> Source {
+    fn source(&self, origin: &Origin<'_>, line: u64, control: &str) -> Source {
         Source {
             policy: self.metadata.value.name.clone(),
-            file: file.to_owned(),
-            line,
+            file: origin.file.to_owned(),
+            line: origin.include.as_ref().map_or(line, |at| at.line),
             field: format!("spec.{control}"),
+            include: origin.include.as_ref().map(|at| at.value.name().to_owned()),
         }
     }
 
@@ -378,9 +402,6 @@ impl PolicyDocument {
 
     /// Whether the policy applies to a container.
     pub fn selects(&self, facts: &crate::facts::Facts) -> bool {
-        match &self.spec.selector {
-            Some(selector) => selector.selects(facts),
-            None => Match::workloads().selects(facts),
-        }
+        self.selector().selects(facts)
     }
 }

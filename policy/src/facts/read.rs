@@ -146,11 +146,19 @@ pub(crate) fn is_sha256(hex: &str) -> bool {
     hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether the spec asks for a user namespace of its own or joins one.
+/// Whether the spec asks for a user namespace of its own or joins one, and says by its mappings that no
+/// user id of it is the host's root: what is known to be so may be asked for less.
 pub fn has_user_namespace(spec: &Value) -> bool {
+    let mappings = view::items(spec, "linux.uidMappings");
+    let maps_root = |mapping: &Value| {
+        let host = view::at(mapping, "hostID").and_then(Value::as_u64);
+        host.is_none_or(|id| id == 0)
+    };
     view::items(spec, "linux.namespaces")
         .iter()
         .any(|namespace| view::text(namespace, "type") == Some("user"))
+        && !mappings.is_empty()
+        && !mappings.iter().any(maps_root)
 }
 
 #[cfg(test)]
@@ -167,7 +175,8 @@ mod tests {
                 "io.kubernetes.cri.container-type": "sandbox",
                 "io.kubernetes.cri.sandbox-namespace": "payments",
                 "io.kubernetes.cri.sandbox-name": "ledger-0",
-            }, "linux": {"namespaces": [{"type": "pid"}, {"type": "user"}]}}),
+            }, "linux": {"namespaces": [{"type": "pid"}, {"type": "user"}],
+                "uidMappings": [{"containerID": 0, "hostID": 65536, "size": 65536}]}}),
         );
         assert_eq!(containerd.container_type, ContainerType::Sandbox);
         assert_eq!(containerd.namespace.unwrap().value, "payments");

@@ -69,6 +69,7 @@ fn any_bound<R: Generated>() -> impl Strategy<Value = Bound<R>> {
                 file: format!("{policy}.yaml"),
                 line,
                 field: format!("spec.{}", R::CONTROL),
+                include: (action == 2).then(|| "default".to_owned()),
             },
         },
     );
@@ -196,6 +197,32 @@ fn adding_a_policy_widens_nothing() {
         created >= CASES / 64 && executed >= CASES / 64,
         "most are refused or changed in nothing"
     );
+}
+
+/// A policy that includes built-in ones is never wider than it is without, and never wider than they are.
+#[test]
+fn including_a_policy_widens_nothing() {
+    use crate::document::{Include, parse_policies};
+    const CASES: u32 = 64;
+    let included = |list: &[Include]| {
+        let names: Vec<&str> = list.iter().map(|which| which.name()).collect();
+        let text = format!(
+            "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  \
+             actions: {{default: tighten}}\n  include: [{}]\n",
+            names.join(", ")
+        );
+        parse_policies("p.yaml", &text).unwrap()[0].floor("p.yaml", &mut |_| panic!()).unwrap()
+    };
+    let changed = Cell::new(0);
+    let lists = proptest::sample::subsequence(Include::ALL.to_vec(), 1..=5);
+    proptest!(ProptestConfig::with_cases(CASES), |(f in any_floor(), list in lists, spec in any_spec())| {
+        let included = included(&list);
+        let held = holds_for(Door::Create, &spec, &f.0, &included)?;
+        let _ = holds_for(Door::Exec, &exec_of(&spec), &f.0, &included)?;
+        changed.set(changed.get() + u32::from(held));
+    });
+    eprintln!("of {CASES} creates, {} were tightened and admitted", changed.get());
+    assert!(changed.get() >= CASES / 32, "most are refused or changed in nothing");
 }
 
 proptest! {

@@ -67,7 +67,8 @@ pub struct Match {
     /// the pod's sandbox (the pause container) from starting.
     #[serde(default = "workloads")]
     pub container_types: BTreeSet<ContainerType>,
-    /// Whether the container has a user namespace, as its spec says.
+    /// `true`: containers with a user namespace of their own, in which no id is the host's root
+    /// (Kubernetes: `hostUsers: false`). `false`: all others. Left out: both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespace: Option<bool>,
     /// Whether it asks to be privileged, by the marks that the control `privileged` goes by.

@@ -340,3 +340,26 @@ fn the_laws_of_selection() {
     let reached = reached.map(std::cell::Cell::into_inner);
     assert!(reached.iter().all(|cases| *cases > 64), "hardly reached: {reached:?}");
 }
+
+#[test]
+fn a_user_namespace_in_which_root_is_the_hosts_is_none() {
+    let mapped = |host: u64| json!([{"containerID": 0, "hostID": host, "size": 65536}]);
+    let of = |linux: serde_json::Value| Facts::of("c", &json!({"linux": linux}));
+    let namespaces = json!([{"type": "user", "path": "/proc/7/ns/user"}]);
+    let own = of(json!({"namespaces": namespaces, "uidMappings": mapped(65536)}));
+    let selector = |wanted: bool| -> Match {
+        serde_json::from_value(json!({"userNamespace": wanted})).unwrap()
+    };
+    assert!(selector(true).selects(&own) && !selector(false).selects(&own));
+    for linux in [
+        json!({}),
+        json!({"namespaces": namespaces}),
+        json!({"namespaces": namespaces, "uidMappings": mapped(0)}),
+        json!({"namespaces": namespaces, "uidMappings": [{"containerID": 0, "size": 9}]}),
+        json!({"uidMappings": mapped(65536)}),
+    ] {
+        let facts = of(linux);
+        assert!(selector(false).selects(&facts) && !selector(true).selects(&facts));
+        assert!(Match::workloads().selects(&facts));
+    }
+}
