@@ -13,6 +13,7 @@ TARGET=${TARGET:-target}
 PROGRAMS=$DESTDIR/usr/libexec/coaming
 SHARED=$DESTDIR/usr/share/coaming
 CONFIG=$DESTDIR/etc/coaming
+UNITS=$DESTDIR/usr/lib/systemd/system
 STATE=/run/coaming/containers
 
 main() {
@@ -45,7 +46,11 @@ install_all() {
     for file in config.toml containerd/{config,shim}-v{2,3}.toml kubernetes/runtimeclass.yaml examples/{payments,waiver}.yaml; do
         place 644 "packaging/$file" "$SHARED/$file"
     done
-    install -d -m 755 "$CONFIG" "$CONFIG/policy.d"
+    # Installed and not enabled: `systemctl enable --now coaming-load.service coaming-load.path`.
+    for file in coaming-load.{service,path}; do
+        place 644 "packaging/systemd/$file" "$UNITS/$file"
+    done
+    install -d -m 755 "$CONFIG" "$CONFIG/policy.d" "$CONFIG/break-glass.d"
     # What an administrator wrote is never overwritten.
     [[ -e $CONFIG/config.toml ]] || place 644 packaging/config.toml "$CONFIG/config.toml"
 }
@@ -56,6 +61,7 @@ uninstall_all() {
         die "containers that were started through coaming are still there ($STATE); remove them first"
     fi
     rm -f "$DESTDIR"/usr/bin/{coaming,containerd-shim-coaming-v1} "$PROGRAMS"/coaming-{runc,crun,init,hook}
+    rm -f "$UNITS"/coaming-load.{service,path}
     rm -rf "$SHARED"
     # A link that an administrator added keeps the folder.
     [[ ! -d $PROGRAMS ]] || rmdir --ignore-fail-on-non-empty "$PROGRAMS"

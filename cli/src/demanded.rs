@@ -8,6 +8,7 @@ use coaming_policy::demands::Demands;
 use coaming_policy::document::{BuiltIn, Directory, DocumentError, Moment, read_directory};
 use coaming_policy::facts::Facts;
 use coaming_shim::config::Node;
+use coaming_shim::in_force::{Access, InForce};
 
 /// How a command says which policies it means.
 #[derive(Debug, clap::Args)]
@@ -35,13 +36,14 @@ pub(crate) enum FloorName {
 /// Policies that were read, for any number of containers.
 pub(crate) struct Demanding {
     wrapper: String,
-    policies: Directory,
-    beneath: Beneath,
+    policies: Policies,
 }
 
-enum Beneath {
-    BuiltIn(BuiltIn),
-    Node(Box<Node>),
+enum Policies {
+    /// Those of a path, with a built-in floor beneath them.
+    Read(Directory, BuiltIn),
+    /// Those in force.
+    Node(Box<Node>, Box<InForce>),
 }
 
 impl Choice {
@@ -52,15 +54,14 @@ impl Choice {
                 if path.is_dir() { read_directory(path)? } else { Directory::of_file(path)? };
             return Ok(Demanding {
                 wrapper: self.runtime.clone(),
-                policies,
-                beneath: Beneath::BuiltIn(BuiltIn::from(self.floor)),
+                policies: Policies::Read(policies, BuiltIn::from(self.floor)),
             });
         }
         let node = Node::load(&self.runtime)?;
+        let in_force = node.in_force(Access::Look)?;
         Ok(Demanding {
             wrapper: self.runtime.clone(),
-            policies: node.policies()?,
-            beneath: Beneath::Node(Box::new(node)),
+            policies: Policies::Node(Box::new(node), Box::new(in_force)),
         })
     }
 }
@@ -68,12 +69,12 @@ impl Choice {
 impl Demanding {
     /// What they demand of a container today.
     pub(crate) fn of(&self, facts: &Facts) -> Result<Demands, DocumentError> {
-        match &self.beneath {
-            Beneath::BuiltIn(which) => {
+        match &self.policies {
+            Policies::Read(policies, which) => {
                 let beneath = (which.name(), builtin::floor(*which)?);
-                Ok(Demands::upon(facts, &self.policies, beneath, Moment::now()))
+                Ok(Demands::upon(facts, policies, beneath, Moment::now()))
             }
-            Beneath::Node(node) => node.demands_of(&self.policies, facts),
+            Policies::Node(node, in_force) => node.demands_of(in_force, facts),
         }
     }
 
@@ -84,9 +85,9 @@ impl Demanding {
 
     /// The runtime that would be handed off to, where the node's policies are asked.
     pub(crate) fn runtime(&self) -> Option<String> {
-        match &self.beneath {
-            Beneath::BuiltIn(_) => None,
-            Beneath::Node(node) => node.runtime().map(|path| path.display().to_string()),
+        match &self.policies {
+            Policies::Read(..) => None,
+            Policies::Node(node, _) => node.runtime().map(|path| path.display().to_string()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `coaming`: what policy says, and what became of a container under it.
 //!
-//! Nothing here changes a policy, a bundle or a container.
+//! Nothing here changes a policy, a bundle or a container; `load` alone changes which policies are in force.
 
 mod builtins;
 mod check;
@@ -9,8 +9,10 @@ mod error;
 mod explain;
 mod kernel;
 mod lint;
+mod load;
 mod manifests;
 mod output;
+mod policy_state;
 mod records;
 mod schema;
 mod seccomp;
@@ -39,6 +41,7 @@ struct Arguments {
 enum Command {
     Check(check::Arguments),
     Explain(explain::Arguments),
+    Load(load::Arguments),
     Policy(builtins::Arguments),
     Schema(schema::Arguments),
     Seccomp(seccomp::Arguments),
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
+        Command::Load(arguments) => load::run(&arguments, &mut out),
         Command::Policy(arguments) => builtins::run(&arguments, &mut out),
         Command::Schema(arguments) => schema::run(&arguments, &mut out),
         Command::Seccomp(arguments) => seccomp::run(&arguments, &mut out),

@@ -6,24 +6,28 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coaming_policy::controls::Rule;
-use coaming_policy::document::{Directory, DocumentError, Waived};
+use coaming_policy::document::{DocumentError, Waived};
 use coaming_policy::facts::{ContainerType, Door, Facts};
 use coaming_policy::floor::{Bound, Floor, Visitor};
 use coaming_policy::verdict::Degraded;
 use coaming_shim::config::{Node, STATE};
+use coaming_shim::in_force::{Access, InForce};
 use coaming_shim::record::Record;
 use serde::Serialize;
 
 use crate::error::CommandError;
 use crate::kernel::KernelView;
 use crate::output::{self, Format, Outcome, count};
+use crate::policy_state::PolicyState;
 use crate::records::{self, Records};
 
 /// Show every container of this node that was created through coaming, and how it stands to today's policy.
 ///
 /// A policy that has changed since holds a container from its next start on (and each exec into it from
-/// now on): such containers are `outdated`. Exit codes: 0 all is well, 1 a process is wider than its
-/// floor, or, with --outdated, some container is outdated, 2 there is no answer.
+/// now on): such containers are `outdated`. Where the policy directory is not in force as it is, the answer
+/// says so and why, and it lists the waivers for emergencies. Exit codes: 0 all is well, 1 a process is wider
+/// than its floor, the policy directory is not in force, or, with --outdated, some container is outdated, 2
+/// there is no answer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Show only containers that were created before the policy of today.
@@ -41,6 +45,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
+    policy: PolicyState,
     containers: Vec<Container>,
     /// Records that this version cannot read; their containers are not shown.
     unreadable: Vec<String>,
@@ -66,31 +71,34 @@ struct Container {
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
     let Records { found, unreadable } = records::read_all(&arguments.state.join("containers"))?;
     // Read once: every container is held against the same policies.
-    let policies = match found.is_empty() {
-        true => Directory::default(),
-        false => Node::load("coaming-runc")
-            .and_then(|node| node.policies())
-            .map_err(CommandError::Policy)?,
+    let node = Node::load("coaming-runc").map_err(CommandError::Policy)?;
+    let in_force = match node.in_force(Access::Look) {
+        Err(error) if !found.is_empty() => return Err(CommandError::Policy(error)),
+        in_force => in_force,
     };
+    let policy = PolicyState::of(&node, in_force.as_ref());
     let mut containers = Vec::with_capacity(found.len());
-    for record in found {
-        containers.push(Container::of(record, &policies).map_err(CommandError::Policy)?);
+    if let Ok(in_force) = &in_force {
+        for record in found {
+            containers.push(Container::of(record, in_force).map_err(CommandError::Policy)?);
+        }
     }
     if arguments.outdated {
         containers.retain(|container| !container.outdated.is_empty());
     }
     let wider = containers.iter().any(|container| container.kernel.is_wider());
     let outdated = arguments.outdated && !containers.is_empty();
-    let report = Report { containers, unreadable };
+    let astray = !policy.is_in_force();
+    let report = Report { policy, containers, unreadable };
     match arguments.output {
         Format::Text => report.show(out)?,
         Format::Json => output::json(&report, out)?,
     }
-    Ok(if wider || outdated { Outcome::Findings } else { Outcome::Fine })
+    Ok(if wider || outdated || astray { Outcome::Findings } else { Outcome::Fine })
 }
 
 impl Container {
-    fn of(record: Record, policies: &Directory) -> Result<Container, DocumentError> {
+    fn of(record: Record, policies: &InForce) -> Result<Container, DocumentError> {
         // Records of earlier versions do not say it.
         let wrapper = if record.wrapper.is_empty() { "coaming-runc" } else { &record.wrapper };
         let today =
@@ -141,8 +149,11 @@ impl Container {
             KernelView::Running { .. } => states.push("enforced".to_owned()),
         }
         if !self.waived.is_empty() {
-            let names: Vec<&str> =
-                self.waived.iter().map(|waived| waived.waiver.as_str()).collect();
+            let name = |waived: &Waived| match waived.break_glass {
+                Some(_) => format!("BREAK-GLASS {}", waived.waiver),
+                None => waived.waiver.clone(),
+            };
+            let names: Vec<String> = self.waived.iter().map(name).collect();
             states.push(format!("waived ({})", names.join(", ")));
         }
         if self.audited > 0 {
@@ -174,6 +185,7 @@ impl Report {
             0 => writeln!(out, "{containers}")?,
             some => writeln!(out, "{containers}, {some} created before the policy of today")?,
         }
+        self.policy.show(out)?;
         for file in &self.unreadable {
             writeln!(out, "not understood, and so not shown: {file}")?;
         }

@@ -1,6 +1,6 @@
 //! What policies demand of one container: enforced, audited, waived.
 
-use crate::document::{Directory, Moment, SOON, Waived, WaiverDocument};
+use crate::document::{Directory, Moment, SOON, Terms, Waived, WaiverDocument};
 use crate::facts::Facts;
 use crate::floor::Floor;
 
@@ -15,6 +15,45 @@ pub struct Demands {
     pub waived: Vec<Waived>,
     /// What an operator should know of the waivers: which end soon, and which have ended.
     pub notes: Vec<String>,
+    /// What an operator must hear at once: a start under it is told of in the node's log too.
+    pub alarms: Vec<String>,
+}
+
+/// What selects one container, wherever it was kept: in a directory, or in its snapshot.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Selection {
+    /// The policies, with everything that they state.
+    pub policies: Vec<(Terms, Floor)>,
+    /// The waivers.
+    pub waivers: Vec<Granted>,
+    /// What an operator should know of how they were chosen.
+    pub notes: Vec<String>,
+}
+
+/// Of a policy whose expression had no value for a container.
+pub(crate) fn fault_of_policy(name: &str, why: &str) -> String {
+    format!(
+        "spec.match.expression of policy {name} has no value here, so that the policy applies: {why}"
+    )
+}
+
+/// Of a waiver whose expression had no value for a container.
+pub(crate) fn fault_of_waiver(name: &str, file: &str, why: &str) -> String {
+    format!(
+        "spec.match.expression of waiver {name} ({file}) has no value here, so that it waives nothing: \
+         {why}"
+    )
+}
+
+/// A waiver for a container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Granted {
+    /// Its file.
+    pub file: String,
+    /// The waiver.
+    pub waiver: WaiverDocument,
+    /// The key that signed it, where it serves by its own signature.
+    pub break_glass: Option<String>,
 }
 
 impl Demands {
@@ -23,74 +62,77 @@ impl Demands {
     pub fn upon(
         facts: &Facts,
         directory: &Directory,
+        beneath: (&str, Floor),
+        now: Moment,
+    ) -> Demands {
+        Demands::of(facts, directory.select(facts), beneath, now)
+    }
+
+    /// The same of what was selected for the container before.
+    pub fn of(
+        facts: &Facts,
+        selection: Selection,
         (built_in, beneath): (&str, Floor),
         now: Moment,
     ) -> Demands {
-        let mut demands = Demands::default();
-        demands.notes.extend(directory.waivers().filter_map(|(file, waiver)| {
-            let why = waiver.spec.selector.value.fault(facts)?;
-            let name = &waiver.metadata.value.name;
-            Some(format!(
-                "spec.match.expression of waiver {name} ({file}) has no value here, so that it waives \
-                 nothing: {why}"
-            ))
-        }));
-        let chosen: Vec<(&str, &WaiverDocument)> =
-            directory.waivers().filter(|(_, waiver)| waiver.selects(facts)).collect();
+        let mut demands = Demands { notes: selection.notes, ..Demands::default() };
         let mut waivers: Vec<Alive<'_>> = Vec::new();
-        for (file, waiver) in chosen {
-            demands.notes.extend(ending(file, waiver, now));
-            if waiver.is_alive(now) {
-                waivers.push(Alive { file, waiver, waived: Vec::new() });
+        for granted in &selection.waivers {
+            demands.notes.extend(ending(&granted.file, &granted.waiver, now));
+            if granted.waiver.is_alive(now) {
+                waivers.push(Alive { granted, waived: Vec::new() });
             }
         }
         demands.floor = waive(&mut waivers, built_in, true, beneath);
-        for (document, stated) in directory.selected(facts) {
-            let (enforced, audited) = document.modes(stated, facts);
-            let name = &document.metadata.value.name;
-            if let Some(why) =
-                document.spec.selector.as_ref().and_then(|selector| selector.fault(facts))
-            {
-                demands.notes.push(format!(
-                    "spec.match.expression of policy {name} has no value here, so that the policy \
-                     applies: {why}"
-                ));
-            }
-            let enforced = waive(&mut waivers, name, false, enforced);
+        for (terms, stated) in selection.policies {
+            let (enforced, audited) = terms.split(stated, facts);
+            let enforced = waive(&mut waivers, &terms.name, false, enforced);
             demands.floor = demands.floor.meet(&enforced);
             demands.audit = demands.audit.meet(&audited);
         }
         demands.waived = waivers.into_iter().filter_map(Alive::report).collect();
+        demands.alarms = demands.waived.iter().filter_map(broken_glass).collect();
         demands
     }
 }
 
+fn broken_glass(waived: &Waived) -> Option<String> {
+    let key = waived.break_glass.as_ref()?;
+    let Waived { waiver, file, owner, reason, expires, .. } = waived;
+    let controls = waived.waived.join(", ");
+    Some(format!(
+        "break-glass: waiver {waiver} ({file}, signed by {key}) of {owner} waives {controls} until \
+         {expires}: {reason}"
+    ))
+}
+
 /// A waiver that counts, and what it has waived so far.
 struct Alive<'a> {
-    file: &'a str,
-    waiver: &'a WaiverDocument,
+    granted: &'a Granted,
     waived: Vec<String>,
 }
 
 impl Alive<'_> {
     /// Nothing for one that waived nothing.
     fn report(self) -> Option<Waived> {
-        let spec = &self.waiver.spec;
+        let Granted { file, waiver, break_glass } = self.granted;
+        let spec = &waiver.spec;
         (!self.waived.is_empty()).then(|| Waived {
-            waiver: self.waiver.metadata.value.name.clone(),
-            file: self.file.to_owned(),
-            line: self.waiver.metadata.line,
+            waiver: waiver.metadata.value.name.clone(),
+            file: file.clone(),
+            line: waiver.metadata.line,
             waived: self.waived,
             owner: spec.owner.value.clone(),
             reason: spec.reason.value.clone(),
-            expires: self.waiver.end().to_string(),
+            expires: waiver.end().to_string(),
+            break_glass: break_glass.clone(),
         })
     }
 }
 
 fn waive(waivers: &mut [Alive<'_>], policy: &str, built_in: bool, floor: Floor) -> Floor {
     waivers.iter_mut().fold(floor, |floor, alive| {
-        let (left, waived) = alive.waiver.take_from(policy, built_in, floor);
+        let (left, waived) = alive.granted.waiver.take_from(policy, built_in, floor);
         alive.waived.extend(waived);
         left
     })

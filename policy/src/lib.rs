@@ -6,6 +6,7 @@
 //! the only I/O, in one module.
 
 pub mod builtin;
+pub mod compare;
 pub mod controls;
 pub mod decide;
 pub mod demands;
@@ -16,6 +17,7 @@ pub mod floor;
 pub mod json;
 pub mod launch;
 pub mod proc;
+pub mod snapshot;
 pub mod spec;
 pub mod verdict;
 

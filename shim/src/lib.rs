@@ -4,6 +4,7 @@
 //! is given. The wrapper (`main.rs`) is the door of those who call an OCI runtime.
 
 pub mod argv;
+pub mod break_glass;
 pub mod bundle;
 pub mod clock;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod family;
 pub mod gate;
 pub mod handoff;
 pub mod host;
+pub mod in_force;
 pub mod launch;
 pub mod record;
 pub mod refusal_log;

@@ -68,6 +68,24 @@ pub fn report(
     logged.and(told)
 }
 
+/// Warns of something under which a container starts all the same: in the node's journal, and where
+/// the runtimes put their own warnings, in the log that `global` names or else on stderr. What cannot be
+/// written anywhere stands in the record alone.
+pub fn warn(global: &Global, message: &str, now: SystemTime, stderr: &mut dyn Write) {
+    let message = one_line(message);
+    let line = record_at("warning", global.log_format.unwrap_or_default(), &message, now);
+    match Target::of(global.log.as_deref()) {
+        Target::File(path) => drop(append(path, line.as_bytes())),
+        Target::Stderr => drop(to_stderr(stderr, &line)),
+        Target::Journal | Target::Syslog => {}
+    }
+    let entry = format!("PRIORITY=4\nSYSLOG_IDENTIFIER=coaming-runc\nMESSAGE={message}\n");
+    if send(Path::new(JOURNAL), &entry).is_err() {
+        // <12>: facility user, severity warning (syslog(3)).
+        let _ = send(Path::new(SYSLOG), &format!("<12>coaming-runc: {message}"));
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Target<'a> {
     Stderr,
@@ -99,14 +117,18 @@ impl<'a> Target<'a> {
 
 /// One log line, as logrus' formatters have it.
 fn record(format: LogFormat, message: &str, now: SystemTime) -> String {
+    record_at("error", format, message, now)
+}
+
+fn record_at(level: &str, format: LogFormat, message: &str, now: SystemTime) -> String {
     // As logrus writes them (Go's time.RFC3339, in UTC). A clock before 1970 reads as 1970.
     let time = humantime::format_rfc3339_seconds(now.max(UNIX_EPOCH));
     match format {
         LogFormat::Json => {
-            format!("{}\n", json!({"level": "error", "msg": message, "time": time.to_string()}))
+            format!("{}\n", json!({"level": level, "msg": message, "time": time.to_string()}))
         }
         LogFormat::Text => {
-            format!("time=\"{time}\" level=error msg=\"{}\"\n", escaped(message))
+            format!("time=\"{time}\" level={level} msg=\"{}\"\n", escaped(message))
         }
     }
 }
@@ -207,6 +229,16 @@ mod tests {
         assert_eq!(Target::of(Some("journald:x".as_ref())), Target::Journal);
         assert_eq!(Target::of(Some("syslog:x".as_ref())), Target::Syslog);
         assert_eq!(Target::of(Some("/dev/stderr".as_ref())), Target::Stderr);
+    }
+
+    #[test]
+    fn a_warning_is_no_error() {
+        let dir = TempDir::new().unwrap();
+        let log = dir.path().join("log.json");
+        warn(&global(&log, LogFormat::Json), "kept\nin force", at(), &mut Vec::new());
+        let line: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+        assert_eq!((&line["level"], &line["msg"]), (&"warning".into(), &"kept in force".into()));
     }
 
     #[test]

@@ -30,9 +30,14 @@ pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandEr
         out,
         "Waived",
         report.waived.iter().map(|waived| {
-            let Waived { waiver, file, line, waived, owner, reason, expires } = waived;
+            let Waived { waiver, file, line, waived, owner, reason, expires, break_glass } = waived;
             let what = waived.join(", ");
-            format!("{what}, until {expires}, by {waiver} {file}:{line} of {owner}: {reason}")
+            let signed = break_glass
+                .as_ref()
+                .map_or_else(String::new, |key| format!(", break-glass, signed by {key}"));
+            format!(
+                "{what}, until {expires}, by {waiver} {file}:{line} of {owner}{signed}: {reason}"
+            )
         }),
     )?;
     show_audit(&report.audit, out)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Policy;
 use crate::trust::read_root_owned;
 use crate::{CONFIG_FILE, DocumentError};
 
@@ -25,6 +26,8 @@ pub struct Configuration {
     /// Default: `coaming-runc`, handing off to the first of `/usr/bin/runc`, `/usr/sbin/runc`,
     /// `/usr/local/bin/runc` and `/usr/local/sbin/runc` that exists, and `coaming-crun` likewise.
     pub runtimes: BTreeMap<String, Runtime>,
+    /// How a changed policy directory comes into force.
+    pub policy: Policy,
     /// The containerd shim's own settings.
     pub shim: Shim,
 }
@@ -110,6 +113,7 @@ impl Default for Configuration {
             policy_directory: "/etc/coaming/policy.d".into(),
             floor: BuiltIn::default(),
             runtimes: BTreeMap::new(),
+            policy: Policy::default(),
             shim: Shim::default(),
         }
     }
@@ -149,6 +153,7 @@ impl Configuration {
                 return Err(DocumentError::in_value(file, text, &shown, problem));
             }
         }
+        configuration.policy.check(file, text)?;
         let default = &configuration.shim.default_runtime;
         if !configuration.wrappers().any(|name| name == default) {
             let names: Vec<&str> = configuration.wrappers().collect();

@@ -6,11 +6,13 @@
 
 mod configuration;
 mod error;
+mod policy;
 pub mod suggest;
 pub mod trust;
 
 pub use configuration::{BuiltIn, Configuration, LogLevel, Runtime, Shim};
 pub use error::DocumentError;
+pub use policy::{Broken, Loosening, Policy, Signatures};
 
 /// The configuration file.
 pub const CONFIG_FILE: &str = "/etc/coaming/config.toml";

@@ -43,7 +43,7 @@ impl Glob {
 
 /// Whether `pattern` matches the whole of `text`: the pieces between the stars are taken from left
 /// to right, each at the first place where it stands, which leaves the most room for the rest.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
         return false;

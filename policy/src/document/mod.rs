@@ -11,16 +11,19 @@ mod include;
 mod mode;
 mod policy;
 mod selector;
+mod sources;
 mod waiver;
 
 pub use any::{Document, parse_documents, parse_policies};
 pub use at::At;
 pub use coaming_config::{BuiltIn, DocumentError};
-pub use directory::{Directory, MAX_FILES, read_directory};
+pub use directory::{Directory, read_directory};
 pub use include::{Include, Part};
-pub use mode::{Mode, Rollout};
+pub use mode::{Mode, Rollout, Terms};
 pub use policy::{Metadata, PolicyDocument, PolicySpec};
 pub use selector::{Digest, Match};
+pub use sources::{Listing, MANIFEST, MAX_FILES, SIGNATURE, Sources};
+pub(crate) use waiver::Kind as WaiverKind;
 pub use waiver::{Moment, SOON, Span, Waived, WaiverDocument, WaiverSpec};
 
 /// The API version of every document.

@@ -1,9 +1,12 @@
 //! Enforced or tried out: a policy's mode, and its rollout over the pods of a fleet.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::facts::Facts;
+use crate::floor::Floor;
 
 /// What becomes of a policy's demands.
 #[derive(
@@ -29,6 +32,39 @@ pub struct Rollout {
     /// From 0 (all are audited) to 100 (all are enforced).
     #[schemars(range(min = 0, max = 100))]
     pub percentage: u8,
+}
+
+/// Which part of what a policy states is enforced, and for whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Terms {
+    /// The policy's name.
+    pub name: String,
+    /// Enforced or audited.
+    pub mode: Mode,
+    /// For which part of the pods.
+    pub rollout: Option<Rollout>,
+    /// Single controls that are audited.
+    pub audit: BTreeSet<String>,
+}
+
+impl Terms {
+    /// Splits what a policy states into what is enforced for a container, and what is audited.
+    pub fn split(&self, stated: Floor, facts: &Facts) -> (Floor, Floor) {
+        let reached = |rollout: Rollout| rollout.reaches(&self.name, facts);
+        if self.mode == Mode::Audit || !self.rollout.is_none_or(reached) {
+            return (Floor::default(), stated);
+        }
+        if self.audit.is_empty() {
+            return (stated, Floor::default());
+        }
+        // By field, so that what Landlock implies goes with it.
+        let audited = |field: &str| {
+            field.strip_prefix("spec.").is_some_and(|control| self.audit.contains(control))
+        };
+        let (audited, enforced) = stated.partition(audited);
+        (enforced, audited)
+    }
 }
 
 impl Rollout {

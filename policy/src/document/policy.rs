@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::include::Origin;
-use super::{ApiVersion, At, DocumentError, Include, Match, Mode, Rollout};
+use super::{ApiVersion, At, DocumentError, Include, Match, Mode, Rollout, Terms};
 use crate::controls::Rule;
 use crate::controls::annotations::Annotations;
 use crate::controls::app_armor::{AppArmor, AppArmorDocument};
@@ -314,10 +314,10 @@ impl PolicyDocument {
         if let Some(at) = spec.refuse {
             // A clause for each, so that a refusal names its line.
             let clauses: Vec<Clause<Refuse>> = match at.value.is_empty() {
-                true => vec![self.clause(file, at.line, Refuse::top())],
+                true => vec![self.clause(origin, at.line, Refuse::top())],
                 false => {
                     let conditions = at.value.into_iter();
-                    conditions.map(|at| self.clause(file, at.line, at.value.into())).collect()
+                    conditions.map(|at| self.clause(origin, at.line, at.value.into())).collect()
                 }
             };
             floor.refuse = clauses
@@ -380,24 +380,14 @@ impl PolicyDocument {
         }
     }
 
-    /// Splits what [`Self::floor`] gave into what is enforced for a container, and what is audited.
-    pub fn modes(&self, stated: Floor, facts: &crate::facts::Facts) -> (Floor, Floor) {
-        let name = &self.metadata.value.name;
-        let reached = |rollout: &At<Rollout>| rollout.value.reaches(name, facts);
-        let enforced =
-            self.spec.mode != Some(Mode::Audit) && self.spec.rollout.as_ref().is_none_or(reached);
-        if !enforced {
-            return (Floor::default(), stated);
+    /// Under which terms what [`Self::floor`] gave holds.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            name: self.metadata.value.name.clone(),
+            mode: self.spec.mode.unwrap_or_default(),
+            rollout: self.spec.rollout.as_ref().map(|rollout| rollout.value),
+            audit: self.spec.audit.as_ref().map(|audit| audit.value.clone()).unwrap_or_default(),
         }
-        let Some(audit) = &self.spec.audit else {
-            return (stated, Floor::default());
-        };
-        // By field, so that what Landlock implies goes with it.
-        let audited = |field: &str| {
-            field.strip_prefix("spec.").is_some_and(|control| audit.value.contains(control))
-        };
-        let (audited, enforced) = stated.partition(audited);
-        (enforced, audited)
     }
 
     /// Whether the policy applies to a container.

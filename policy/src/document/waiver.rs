@@ -146,6 +146,10 @@ pub struct Waived {
     pub reason: String,
     /// Its end, RFC 3339.
     pub expires: String,
+    /// The key that signed it, where it was broken out in an emergency rather than loaded with the
+    /// policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
 }
 
 impl WaiverDocument {

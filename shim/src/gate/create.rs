@@ -1,10 +1,10 @@
 //! `create` and `run`: a bundle's config.json is brought within the floor, in place.
 
+use std::io::stderr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use coaming_policy::decide::{Door, Request, audit, decide};
 use coaming_policy::demands::Demands;
-use coaming_policy::document::Directory;
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
 use coaming_policy::json;
@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 use super::{Gate, GateError, Handover, program, refused};
 use crate::argv::{Command, Create, Global, Invocation, Run};
 use crate::bundle::Bundle;
+use crate::in_force::{Access, InForce};
 use crate::record::Record;
 use crate::state::{self, State};
-use crate::{config, host, launch};
+use crate::{config, host, launch, refusal_log};
 
 const SECCOMP: &str = "linux.seccomp";
 
@@ -42,9 +43,8 @@ impl Gate {
         remove_own_hooks(&mut spec);
         let node = host::examine(&spec);
         let facts = Facts::of(&id, &spec).on(self.node.name(), &node, &spec);
-        let policies = self.node.policies()?;
-        let Demands { floor, audit: audited, waived, notes } =
-            self.node.demands_of(&policies, &facts)?;
+        let (policies, demands) = self.node.demanding(&facts, Access::Keep)?;
+        let Demands { floor, audit: audited, waived, notes, alarms } = demands;
         let exec_floor = self.pinned(&policies, &facts, &floor, Door::Exec)?;
         let update_floor = self.pinned(&policies, &facts, &floor, Door::Update)?;
         let request =
@@ -108,6 +108,10 @@ impl Gate {
             return Err(error);
         }
 
+        // The record has them too.
+        for alarm in &alarms {
+            refusal_log::warn(&global, alarm, SystemTime::now(), &mut stderr());
+        }
         let create = Create { bundle: Some(bundle.path().to_owned()), ..create };
         let command = match run {
             Some(run) => Command::Run(Run { create, ..run }),
@@ -121,12 +125,12 @@ impl Gate {
     /// something else. What was loaded into the container holds for all that joins it.
     fn pinned(
         &self,
-        policies: &Directory,
+        policies: &InForce,
         facts: &Facts,
         created: &Floor,
         door: Door,
     ) -> Result<Option<Floor>, GateError> {
-        if !policies.tells_doors_apart() {
+        if !self.node.tells_doors_apart(policies)? {
             return Ok(None);
         }
         let floor = self.node.demands_of(policies, &facts.through(door))?.floor;

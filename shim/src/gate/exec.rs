@@ -16,6 +16,7 @@ use crate::argv::{Command, Exec, Global, Invocation, ProcessSource};
 use crate::exec_log::Executed;
 use crate::exec_process;
 use crate::handoff::ProcessFile;
+use crate::in_force::Access;
 use crate::record::Record;
 use crate::state::State;
 use crate::{host, launch};
@@ -37,7 +38,7 @@ impl Gate {
             Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
         }
         let facts = record.facts_for(Door::Exec);
-        let floor = record.floor_for(Door::Exec).meet(&self.node.demands(&facts)?.floor);
+        let floor = record.floor_for(Door::Exec).meet(&self.node.demands(&facts, Access::Keep)?.floor);
         let stdin = has_stdin();
         let node = host::examine(&spec);
         let request = Request {

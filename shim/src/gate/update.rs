@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Gate, GateError, Handover, read_named, refused};
 use crate::argv::{Command, Global, Invocation, Resources, Update};
 use crate::handoff::ProcessFile;
+use crate::in_force::Access;
 use crate::record::Record;
 
 impl Gate {
@@ -19,7 +20,7 @@ impl Gate {
         let id = update.id.as_str().to_owned();
         let record = Record::read(&self.state_of(&global, &id))?;
         let facts = record.facts_for(Door::Update);
-        let floor = record.floor_for(Door::Update).meet(&self.node.demands(&facts)?.floor);
+        let floor = record.floor_for(Door::Update).meet(&self.node.demands(&facts, Access::Keep)?.floor);
         let document = match &update.resources {
             None => None,
             Some(Resources::File(path)) => Some((path.display().to_string(), read_named(path)?)),
