@@ -12,6 +12,13 @@ DESTDIR=${DESTDIR-}
 TARGET=${TARGET:-target}
 PROGRAMS=$DESTDIR/usr/libexec/coaming
 SHARED=$DESTDIR/usr/share/coaming
+MANUAL=$DESTDIR/usr/share/man/man1
+# Where each shell looks for the completions of packages.
+COMPLETIONS=(
+    bash="$DESTDIR/usr/share/bash-completion/completions/coaming"
+    zsh="$DESTDIR/usr/share/zsh/site-functions/_coaming"
+    fish="$DESTDIR/usr/share/fish/vendor_completions.d/coaming.fish"
+)
 CONFIG=$DESTDIR/etc/coaming
 UNITS=$DESTDIR/usr/lib/systemd/system
 STATE=/run/coaming/containers
@@ -42,6 +49,8 @@ install_all() {
     # The name that the wrapper is called by says which runtime stands behind it.
     ln -sfn coaming-runc "$PROGRAMS/coaming-crun"
 
+    place_documentation "$release/coaming"
+
     local file
     for file in config.toml containerd/{config,shim}-v{2,3}.toml kubernetes/runtimeclass.yaml examples/{payments,waiver}.yaml; do
         place 644 "packaging/$file" "$SHARED/$file"
@@ -63,8 +72,25 @@ uninstall_all() {
     rm -f "$DESTDIR"/usr/bin/{coaming,containerd-shim-coaming-v1} "$PROGRAMS"/coaming-{runc,crun,init,hook}
     rm -f "$UNITS"/coaming-load.{service,path}
     rm -rf "$SHARED"
+    rm -f "$MANUAL"/coaming{,-*}.1 "${COMPLETIONS[@]#*=}"
     # A link that an administrator added keeps the folder.
     [[ ! -d $PROGRAMS ]] || rmdir --ignore-fail-on-non-empty "$PROGRAMS"
+}
+
+# Manual pages and completions, by the program itself: it alone knows its commands.
+place_documentation() {
+    local coaming=$1 folder entry page
+    folder=$(mktemp -d)
+    # shellcheck disable=SC2064  # The folder is known now, and not when the trap runs.
+    trap "rm -rf '$folder'" EXIT
+    "$coaming" man --output-dir "$folder"
+    for page in "$folder"/*.1; do
+        place 644 "$page" "$MANUAL/${page##*/}"
+    done
+    for entry in "${COMPLETIONS[@]}"; do
+        "$coaming" completions "${entry%%=*}" >"$folder/completions"
+        place 644 "$folder/completions" "${entry#*=}"
+    done
 }
 
 # Beside it and renamed: a container that starts meanwhile finds the old file or the new one, and one

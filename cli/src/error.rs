@@ -22,6 +22,27 @@ pub(crate) enum CommandError {
     /// The node's configuration or policies cannot be read.
     #[error("cannot read the policy in force: {0}")]
     Policy(DocumentError),
+    /// The command line does not say what is needed.
+    #[error("{0}")]
+    Usage(String),
+    /// A file of a directory cannot be written.
+    #[error("cannot write {}: {error}", .path.display())]
+    Write { path: PathBuf, error: io::Error },
+    /// A document of one of two sets is wrong.
+    #[error("cannot read the policies of {}: {error}", .path.display())]
+    Policies { path: PathBuf, error: DocumentError },
+    /// What is to be imported is not understood.
+    #[error("cannot import {}: {problem}", .path.display())]
+    Import { path: PathBuf, problem: String },
+    /// A test is not understood.
+    #[error("cannot read the test: {0}")]
+    Fixture(DocumentError),
+    /// Nothing would be tested.
+    #[error(
+        "no cases of tests in {0}; a test is a document of kind PolicyTest in a file whose name ends in \
+         .test.yaml"
+    )]
+    NoCases(String),
     /// The bundle cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),

@@ -4,19 +4,25 @@
 
 mod builtins;
 mod check;
+mod completions;
 mod demanded;
+mod diff;
 mod error;
 mod explain;
+mod import;
 mod kernel;
 mod lint;
 mod load;
 mod manifests;
+mod manual;
 mod output;
 mod policy_state;
 mod records;
 mod schema;
+mod score;
 mod seccomp;
 mod status;
+mod test;
 
 use std::io;
 use std::process::ExitCode;
@@ -29,7 +35,7 @@ use crate::output::Outcome;
 /// The last gate on the node: what containers may do, and what became of what they asked.
 ///
 /// Exit codes: 0 all is well; 1 findings: a policy with errors, a container that is refused, a process
-/// wider than its floor; 2 the command cannot be carried out.
+/// wider than its floor, policies that loosen, a test that fails; 2 the command cannot be carried out.
 #[derive(Debug, Parser)]
 #[command(name = "coaming", version, arg_required_else_help = true)]
 struct Arguments {
@@ -40,25 +46,38 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Completions(completions::Arguments),
+    Diff(diff::Arguments),
     Explain(explain::Arguments),
+    Import(import::Arguments),
     Load(load::Arguments),
+    Man(manual::Arguments),
     Policy(builtins::Arguments),
     Schema(schema::Arguments),
+    Score(score::Arguments),
     Seccomp(seccomp::Arguments),
     Status(status::Arguments),
+    Test(test::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    // Styles go to a terminal alone, and not where NO_COLOR is set.
+    let mut out = io::BufWriter::new(anstream::stdout().lock());
     let done = match arguments.command {
         Command::Check(arguments) => check::run(&arguments, &mut out),
+        Command::Completions(arguments) => completions::run(&arguments, &mut out),
+        Command::Diff(arguments) => diff::run(&arguments, &mut out),
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
+        Command::Import(arguments) => import::run(&arguments, &mut out),
         Command::Load(arguments) => load::run(&arguments, &mut out),
+        Command::Man(arguments) => manual::run(&arguments, &mut out),
         Command::Policy(arguments) => builtins::run(&arguments, &mut out),
         Command::Schema(arguments) => schema::run(&arguments, &mut out),
+        Command::Score(arguments) => score::run(&arguments, &mut out),
         Command::Seccomp(arguments) => seccomp::run(&arguments, &mut out),
         Command::Status(arguments) => status::run(&arguments, &mut out),
+        Command::Test(arguments) => test::run(&arguments, &mut out),
     };
     match done.and_then(|outcome| output::finish(&mut out).map(|()| outcome)) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
@@ -70,7 +89,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // The answer so far is worth more than none.
             let _ = output::finish(&mut out);
-            let _ = output::complain(&error, &mut io::stderr());
+            let _ = output::complain(&error, &mut anstream::stderr());
             ExitCode::from(2)
         }
     }

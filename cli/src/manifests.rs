@@ -40,18 +40,7 @@ pub(crate) struct Chosen<'a> {
 impl Assumed {
     /// Reads a file of manifests; `-` is standard input.
     pub(crate) fn read(&self, path: &Path) -> Result<Manifests, CommandError> {
-        let failed = |error| CommandError::Path { path: path.to_owned(), error };
-        let mut bytes = Vec::new();
-        // One byte more tells what is too large.
-        let most = MAX_BYTES as u64 + 1;
-        if path == Path::new("-") {
-            io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(failed)?;
-        } else {
-            File::open(path).map_err(failed)?.take(most).read_to_end(&mut bytes).map_err(failed)?;
-        }
-        let text = String::from_utf8(bytes)
-            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-        let manifests = read_with(&path.display().to_string(), &text, &self.settings())?;
+        let manifests = read_file(path, Some(&self.settings()))?;
         if let Some(only) = &self.only
             && self.choose(&manifests).is_empty()
         {
@@ -72,6 +61,11 @@ impl Assumed {
             .collect()
     }
 
+    /// Whether one container was named.
+    pub(crate) fn names_one(&self) -> bool {
+        self.only.is_some()
+    }
+
     fn settings(&self) -> Settings {
         let node = host::examine(&Value::Null);
         Settings {
@@ -86,7 +80,7 @@ impl Assumed {
 }
 
 /// This machine, where the container's namespaces are those of the manifest's pod.
-fn with_joins(node: &Node, planned: &Planned) -> Node {
+pub(crate) fn with_joins(node: &Node, planned: &Planned) -> Node {
     let joins = planned.joins.iter().map(|(path, behind)| {
         let joined = match behind {
             Behind::Host => Joined::Host,
@@ -95,4 +89,32 @@ fn with_joins(node: &Node, planned: &Planned) -> Node {
         (path.clone(), joined)
     });
     Node { joins: joins.collect(), ..node.clone() }
+}
+
+/// Reads a file of manifests; `-` is standard input. What is assumed without settings is this machine.
+pub(crate) fn read_file(
+    path: &Path,
+    settings: Option<&Settings>,
+) -> Result<Manifests, CommandError> {
+    let failed = |error| CommandError::Path { path: path.to_owned(), error };
+    let mut bytes = Vec::new();
+    // One byte more tells what is too large.
+    let most = MAX_BYTES as u64 + 1;
+    if path == Path::new("-") {
+        io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        File::open(path).map_err(failed)?.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    let name = path.display().to_string();
+    Ok(match settings {
+        Some(settings) => read_with(&name, &text, settings)?,
+        None => {
+            let node = host::examine(&Value::Null);
+            let app_armor = node.lsms.iter().any(|module| module == "apparmor");
+            let settings = Settings { app_armor, kernel: node.kernel, ..Settings::default() };
+            read_with(&name, &text, &settings)?
+        }
+    })
 }

@@ -2,10 +2,26 @@
 
 use std::io::Write;
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::error::CommandError;
+
+/// What is wrong, or less than before.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What is to be looked at.
+pub(crate) const CAREFUL: Style = AnsiColor::Yellow.on_default().bold();
+/// What is as it should be, or more than before.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// What stands out.
+pub(crate) const STRONG: Style = Style::new().bold();
+
+/// Text in a style. What goes to a file or a pipe, or where `NO_COLOR` is set, loses it again on its way
+/// out (`main`).
+pub(crate) fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -34,7 +50,7 @@ pub(crate) fn finish(out: &mut dyn Write) -> Result<(), CommandError> {
 }
 
 pub(crate) fn complain(error: &CommandError, to: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(to, "coaming: {error}")
+    writeln!(to, "{} {error}", styled(BAD, "coaming:"))
 }
 
 /// Rows below their headings, in columns. Nothing where there is no row.

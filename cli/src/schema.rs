@@ -9,6 +9,7 @@ use schemars::schema_for;
 
 use crate::error::CommandError;
 use crate::output::{self, Outcome};
+use crate::test::PolicyTest;
 
 /// Print the JSON Schema of a document, for editors and continuous integration.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,8 @@ enum Document {
     Policy,
     /// A waiver, as in /etc/coaming/policy.d.
     Waiver,
+    /// Tests of policies, as `coaming test` runs them.
+    PolicyTest,
     /// The node's configuration, /etc/coaming/config.toml.
     Configuration,
 }
@@ -32,6 +35,7 @@ enum Document {
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
     let schema = match arguments.document {
         Document::Policy => schema_for!(PolicyDocument),
+        Document::PolicyTest => schema_for!(PolicyTest),
         Document::Waiver => schema_for!(WaiverDocument),
         Document::Configuration => schema_for!(Configuration),
     };

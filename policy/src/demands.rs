@@ -30,11 +30,20 @@ pub struct Selection {
     pub notes: Vec<String>,
 }
 
-/// Of a policy whose expression had no value for a container.
-pub(crate) fn fault_of_policy(name: &str, why: &str) -> String {
-    format!(
-        "spec.match.expression of policy {name} has no value here, so that the policy applies: {why}"
-    )
+impl Selection {
+    /// One more policy, or a part of one; `fault` is why its expression had no value for the container.
+    pub(crate) fn take(&mut self, terms: Terms, floor: Floor, fault: Option<String>) {
+        if let Some(why) = fault {
+            let note = format!(
+                "spec.match.expression of policy {} has no value here, so that the policy applies: {why}",
+                terms.name
+            );
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        self.policies.push((terms, floor));
+    }
 }
 
 /// Of a waiver whose expression had no value for a container.

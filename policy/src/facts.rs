@@ -45,6 +45,11 @@ impl Fact {
     pub fn values(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.value).chain(&self.others).map(String::as_str)
     }
+
+    /// What is said, where nothing else is.
+    pub fn undisputed(&self) -> Option<&str> {
+        self.others.is_empty().then_some(&self.value)
+    }
 }
 
 /// Whether the container is a pod's sandbox (the pause container) or one of its workloads.

@@ -20,6 +20,16 @@ use crate::demanded::Demanding;
 use crate::error::CommandError;
 
 pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, CommandError> {
+    let (bundle, id, spec) = read(path)?;
+    let node = host::examine(&spec);
+    let demanding = arguments.choice.read().map_err(CommandError::Policy)?;
+    let mut report = judge(&id, &spec, &node, &demanding)?;
+    report.bundle = bundle.path().display().to_string();
+    Ok(report)
+}
+
+/// A bundle, its name and its spec, where that is still what was asked.
+pub(crate) fn read(path: &Path) -> Result<(Bundle, String, Value), CommandError> {
     let bundle = Bundle::open(Some(path), geteuid())?;
     let config = bundle.path().join("config.json");
     let spec = json::parse_spec(&bundle.read_config()?.bytes)
@@ -28,11 +38,7 @@ pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, Comm
         return Err(CommandError::Rewritten(config));
     }
     let id = bundle.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let node = host::examine(&spec);
-    let demanding = arguments.choice.read().map_err(CommandError::Policy)?;
-    let mut report = judge(&id, &spec, &node, &demanding)?;
-    report.bundle = bundle.path().display().to_string();
-    Ok(report)
+    Ok((bundle, id, spec))
 }
 
 /// What policy does with a container that is to be created.

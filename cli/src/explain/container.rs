@@ -64,7 +64,7 @@ fn missing_rule_paths(report: &Path) -> Option<String> {
 }
 
 /// The one record of this id, or, where none has it, of an id that begins so.
-fn find(id: &str, root: Option<&Path>, folder: &Path) -> Result<Record, CommandError> {
+pub(crate) fn find(id: &str, root: Option<&Path>, folder: &Path) -> Result<Record, CommandError> {
     let Records { mut found, unreadable } = records::read_all(folder)?;
     found.retain(|record| {
         record.id.starts_with(id) && root.is_none_or(|root| Path::new(&record.runtime_root) == root)

@@ -1,7 +1,7 @@
 //! `coaming explain`: what was asked, what is enforced, and which policy says so.
 
-mod bundle;
-mod container;
+pub(crate) mod bundle;
+pub(crate) mod container;
 mod in_force;
 mod manifest;
 mod table;

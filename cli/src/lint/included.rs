@@ -13,7 +13,7 @@ use super::shadowed::says;
 /// A built-in policy all of whose rules another one states, for every container that they are for.
 pub(super) fn lint(members: &[Member<'_>], lints: &mut Found) {
     for (index, member) in members.iter().enumerate() {
-        let Some(include) = member.part.include else { continue };
+        let Some(name) = &member.include else { continue };
         let same = |other: &&Member<'_>| is_same_include(member, other);
         // Each built-in is looked at once, at its first part.
         if members.iter().take(index).any(|other| same(&other)) {
@@ -25,12 +25,11 @@ pub(super) fn lint(members: &[Member<'_>], lints: &mut Found) {
                 let twins = *index > place && is_needed_no_more(part, other);
                 !is_same_include(part, other) && covers(other, part) && !twins
             });
-            let floor = others
-                .fold(part.part.floor.clone(), |floor, (_, other)| floor.meet(&other.part.floor));
+            let floor =
+                others.fold(part.floor.clone(), |floor, (_, other)| floor.meet(other.floor));
             floor.visit(&mut Said { part, needless: &mut needless });
         }
         if let (true, Some(at)) = (needless.needless, &needless.at) {
-            let name = include.name();
             let message = format!(
                 "spec.include names {name}, which demands nothing that what is stated or included besides \
                  does not demand of every container that this selects"
@@ -41,13 +40,12 @@ pub(super) fn lint(members: &[Member<'_>], lints: &mut Found) {
 }
 
 fn is_same_include(one: &Member<'_>, other: &Member<'_>) -> bool {
-    one.document.metadata.value == other.document.metadata.value
-        && one.part.include == other.part.include
+    one.document.metadata.value == other.document.metadata.value && one.include == other.include
 }
 
 /// Whether two policies include the same for the same: then the second is the one too many.
 fn is_needed_no_more(first: &Member<'_>, second: &Member<'_>) -> bool {
-    first.part.include == second.part.include && covers(first, second)
+    first.include == second.include && covers(first, second)
 }
 
 struct Needless {

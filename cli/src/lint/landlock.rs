@@ -1,8 +1,10 @@
 //! Lints of `landlock`: rules under which hardly any program starts.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use coaming_policy::controls::landlock::{AbsolutePath, LandlockDocument};
+use coaming_config::trust::read_root_owned;
+use coaming_policy::controls::landlock::{AbsolutePath, LandlockDocument, parse_profile};
 use coaming_policy::document::Match;
 use coaming_policy::facts::ContainerType;
 
@@ -27,20 +29,33 @@ pub(super) fn lint(lints: &mut Lints<'_>) {
              program must be among what may be executed, or no pod starts",
         );
     }
+    lint_lists(lints, line, rules, "spec.landlock.");
+    // What the profile says was read before, and is sound.
+    let folder = Path::new(lints.file).parent().unwrap_or(Path::new("."));
+    if let Some(name) = &rules.profile
+        && let Ok(bytes) = read_root_owned(&folder.join(name))
+        && let Ok(profile) = parse_profile(name, &bytes)
+    {
+        lint_lists(lints, line, &profile, &format!("{name}: "));
+    }
+}
+
+/// `what`: what stands before the name of a field: the field that it is of, or the profile.
+fn lint_lists(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument, what: &str) {
     for (name, list) in [("read", &rules.read), ("write", &rules.write)] {
         if list.as_ref().is_some_and(|list| !covers(list, "/dev/null")) {
             lints.warn(
                 line,
                 format!(
-                    "spec.landlock.{name} has neither /dev nor /dev/null: most programs open /dev/null"
+                    "{what}{name} has neither /dev nor /dev/null: most programs open /dev/null"
                 ),
             );
         }
     }
-    lint_execute(lints, line, rules);
+    lint_execute(lints, line, rules, what);
 }
 
-fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
+fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument, what: &str) {
     let Some(execute) = &rules.execute else {
         return;
     };
@@ -49,8 +64,10 @@ fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
     if !loader && !execute.is_empty() {
         lints.warn(
             line,
-            "spec.landlock.execute has no folder of the dynamic loader (/lib, /lib64, /usr/lib): only \
-             static programs start",
+            format!(
+                "{what}execute has no folder of the dynamic loader (/lib, /lib64, /usr/lib): only static \
+                 programs start"
+            ),
         );
     }
     // landlock_add_rule(2): opening a file to execute it asks for READ_FILE besides EXECUTE.
@@ -61,8 +78,8 @@ fn lint_execute(lints: &mut Lints<'_>, line: u64, rules: &LandlockDocument) {
             lints.warn(
                 line,
                 format!(
-                    "spec.landlock.execute lists {}, not below any path of spec.landlock.read: the \
-                     kernel executes only what may be read as well",
+                    "{what}execute lists {}, not below any path of {what}read: the kernel executes only what \
+                     may be read as well",
                     unreadable.join(", ")
                 ),
             );

@@ -31,6 +31,8 @@ use serde::Serialize;
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Warning {
+    /// The lint, for tools that sort by it.
+    pub(crate) lint: &'static str,
     pub(crate) file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) line: Option<u64>,
@@ -73,6 +75,7 @@ pub(crate) fn ignored(path: &Path) -> Option<Warning> {
         return None;
     };
     Some(Warning {
+        lint: "file-not-read",
         file: path.display().to_string(),
         line: None,
         policy: None,
@@ -84,6 +87,7 @@ pub(crate) fn ignored(path: &Path) -> Option<Warning> {
 /// A file that was read and states nothing.
 pub(crate) fn empty(path: &Path) -> Warning {
     Warning {
+        lint: "file-empty",
         file: path.display().to_string(),
         line: None,
         policy: None,
@@ -98,18 +102,24 @@ fn is_hidden(path: &Path) -> bool {
 
 /// The lints of one policy; `floor` is what it demands.
 pub(crate) fn policy(file: &str, document: &PolicyDocument, floor: &Floor) -> Vec<Warning> {
-    let mut lints = Lints { file, document, floor, found: Vec::new() };
+    let mut lints = Lints { lint: "demands-nothing", file, document, floor, found: Vec::new() };
     lints.demands();
+    lints.lint = "selection";
     selection::lint(&mut lints);
+    lints.lint = "names-other-controls";
     lints.names_other_controls();
+    lints.lint = "include";
     included::lint_sandbox(&mut lints);
+    lints.lint = "landlock";
     landlock::lint(&mut lints);
+    lints.lint = "control-without-effect";
     profile::lint(&mut lints);
     lints.found
 }
 
 /// The lints of one policy, as they are found.
 struct Lints<'a> {
+    lint: &'static str,
     file: &'a str,
     document: &'a PolicyDocument,
     floor: &'a Floor,
@@ -119,6 +129,7 @@ struct Lints<'a> {
 impl Lints<'_> {
     fn warn(&mut self, line: u64, message: impl Into<String>) {
         self.found.push(Warning {
+            lint: self.lint,
             file: self.file.to_owned(),
             line: Some(line),
             policy: Some(self.document.metadata.value.name.clone()),

@@ -1,22 +1,42 @@
 //! Policies that apply to one container: which do, and where each rule of theirs stands.
 
-use coaming_policy::document::{Directory, Mode, Part, PolicyDocument};
-use coaming_policy::floor::{Floor, Source};
+use coaming_policy::controls::Rule;
+use coaming_policy::document::{Directory, Match, Mode, PolicyDocument};
+use coaming_policy::floor::{Bound, Floor, Source, Visitor};
 
 use super::{Warning, conflicts, included, shadowed, void};
 
 /// One policy of a set, or what it includes for some of the containers that it selects.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Member<'a> {
     pub(super) document: &'a PolicyDocument,
-    pub(super) part: &'a Part,
+    pub(super) floor: &'a Floor,
+    /// For whom.
+    pub(super) selector: Match,
+    /// The built-in policy that it includes; `None` for its own rules.
+    pub(super) include: Option<String>,
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    fn of(document: &'a PolicyDocument, floor: &'a Floor) -> Member<'a> {
+        let mut include = Included(None);
+        floor.visit(&mut include);
+        Member { document, floor, selector: document.selector(), include: include.0 }
+    }
+
     /// Whether a rule is of this member's policy and, if it includes it, of that built-in.
     pub(super) fn has(&self, source: &Source) -> bool {
-        source.policy == self.document.metadata.value.name
-            && source.include.as_deref() == self.part.include.map(|which| which.name())
+        source.policy == self.document.metadata.value.name && source.include == self.include
+    }
+}
+
+/// The built-in policy that clauses are of, of which all are.
+struct Included(Option<String>);
+
+impl Visitor for Included {
+    fn control<R: Rule>(&mut self, bound: &Bound<R>) {
+        let clause = bound.clauses().first();
+        self.0 = self.0.take().or_else(|| clause?.source.include.clone());
     }
 }
 
@@ -26,14 +46,18 @@ impl Member<'_> {
 /// the others select too. Two whose patterns merely overlap may never have a container in common.
 pub(crate) fn set(read: &Directory) -> Vec<Warning> {
     let members: Vec<Member<'_>> =
-        read.parts().map(|(document, part)| Member { document, part }).collect();
+        read.floors().map(|(document, floor)| Member::of(document, floor)).collect();
     let mut lints = Found::default();
     for floor in floors(&members) {
+        lints.lint = "policies-conflict";
         conflicts::lint(&floor, &mut lints);
+        lints.lint = "rule-void";
         void::lint(&floor, &mut lints);
     }
     let first = read.names().next().map(|(_, file)| file);
+    lints.lint = "rule-shadowed";
     shadowed::lint(&members, first.unwrap_or_default(), &mut lints);
+    lints.lint = "include";
     included::lint(&members, &mut lints);
     lints.found
 }
@@ -42,7 +66,7 @@ pub(crate) fn set(read: &Directory) -> Vec<Warning> {
 fn floors(members: &[Member<'_>]) -> Vec<Floor> {
     let mut groups: Vec<Vec<usize>> = members
         .iter()
-        .filter(|member| member.part.selector.selects_any())
+        .filter(|member| member.selector.selects_any())
         .map(|member| {
             let covering = members.iter().enumerate();
             let covering = covering.filter(|(_, other)| covers(other, member));
@@ -53,7 +77,7 @@ fn floors(members: &[Member<'_>]) -> Vec<Floor> {
     groups.dedup();
     let together = |group: Vec<usize>| {
         let floors = group.into_iter().filter_map(|index| members.get(index));
-        floors.fold(Floor::default(), |met, member| met.meet(&member.part.floor))
+        floors.fold(Floor::default(), |met, member| met.meet(member.floor))
     };
     groups.into_iter().map(together).collect()
 }
@@ -66,12 +90,13 @@ pub(super) fn covers(policy: &Member<'_>, other: &Member<'_>) -> bool {
     if tried && policy.document.metadata.value != other.document.metadata.value {
         return false;
     }
-    policy.part.selector.covers(&other.part.selector)
+    policy.selector.covers(&other.selector)
 }
 
 /// Lints as they are found, each once.
 #[derive(Default)]
 pub(super) struct Found {
+    lint: &'static str,
     found: Vec<Warning>,
 }
 
@@ -88,7 +113,8 @@ impl Found {
     /// What is true of all policies together.
     pub(super) fn note(&mut self, file: &str, message: String) {
         let (file, fatal) = (file.to_owned(), false);
-        self.found.push(Warning { file, line: None, policy: None, message, fatal });
+        let lint = self.lint;
+        self.found.push(Warning { lint, file, line: None, policy: None, message, fatal });
     }
 
     fn add(&mut self, at: &Source, mut message: String, fatal: bool) {
@@ -96,6 +122,7 @@ impl Found {
             message = format!("included {include}: {message}");
         }
         let warning = Warning {
+            lint: self.lint,
             file: at.file.clone(),
             line: Some(at.line),
             policy: Some(at.policy.clone()),

@@ -10,7 +10,7 @@ const MOST: usize = 256;
 
 pub(super) fn lint(members: &[Member<'_>], first: &str, lints: &mut Found) {
     // What is included was not written rule by rule; `included` looks at it as a whole.
-    let own = |member: &&Member<'_>| member.part.include.is_none();
+    let own = |member: &&Member<'_>| member.include.is_none();
     let policies = members.iter().filter(own).count();
     if policies > MOST {
         let message = format!(
@@ -28,7 +28,7 @@ pub(super) fn lint(members: &[Member<'_>], first: &str, lints: &mut Found) {
                     twins: own(&wide) && index > other && covers(narrow, wide),
                     lints,
                 };
-                wide.part.floor.meet(&narrow.part.floor).visit(&mut shadows);
+                wide.floor.meet(narrow.floor).visit(&mut shadows);
             }
         }
     }

@@ -18,6 +18,7 @@ pub(crate) fn waivers(read: &Directory, now: Moment) -> Vec<Warning> {
             .chain(waives_nothing(waiver, read))
             .chain(selection::waiver(&waiver.spec.selector.value));
         found.extend(warnings.map(|message| Warning {
+            lint: "waiver",
             file: file.to_owned(),
             line: Some(waiver.metadata.line),
             policy: None,

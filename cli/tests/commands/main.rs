@@ -4,11 +4,18 @@
 
 mod check;
 mod check_together;
+mod diff;
 mod explain;
 mod explain_manifest;
+mod import;
+mod include;
+mod sarif;
 mod schema;
+mod score;
 mod seccomp;
+mod shells;
 mod status;
+mod test;
 
 use std::fs;
 use std::path::Path;

@@ -8,15 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::glob;
 
 /// A path of the host, with everything below it. `*` stands for any run of characters within one
-/// component (`/var/lib/kubelet/pods/*/volumes`); `/` is the whole host.
+/// component (`/var/lib/kubelet/pods/*/volumes`), and a component `$(podUID)` for the uid of the
+/// container's pod, as the runtime's client says it; outside a pod, or where annotations contradict each
+/// other, for nothing. `/` is the whole host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct HostPath(#[schemars(regex(pattern = "^/"))] String);
 
 impl HostPath {
     /// Whether `path` is this path or below it. A path with `..` is below none, since what it leads
-    /// to depends on links; a relative one is below `/` alone.
-    pub fn holds(&self, path: &str) -> bool {
+    /// to depends on links; a relative one is below `/` alone. `pod_uid` is that of the container's pod.
+    pub fn holds(&self, path: &str, pod_uid: Option<&str>) -> bool {
         if self.0 == "/" {
             return true;
         }
@@ -24,10 +26,17 @@ impl HostPath {
             return false;
         }
         let mut asked = components(path);
-        components(&self.0)
-            .all(|pattern| asked.next().is_some_and(|component| glob::matches(pattern, component)))
+        components(&self.0).all(|pattern| {
+            asked.next().is_some_and(|component| match pattern {
+                POD_UID => pod_uid == Some(component),
+                pattern => glob::matches(pattern, component),
+            })
+        })
     }
 }
+
+/// The component that stands for the uid of the container's pod, as Kubernetes writes variables.
+const POD_UID: &str = "$(podUID)";
 
 /// The components of a path, without what says nothing (`//`, `/./`, a slash at the end).
 pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
@@ -45,6 +54,12 @@ impl FromStr for HostPath {
             return Err(format!("the path {path:?} holds .., which leads elsewhere through links"));
         }
         let components: Vec<&str> = components(path).collect();
+        let variable = components.iter().find(|part| part.contains("$(") && **part != POD_UID);
+        if let Some(variable) = variable {
+            return Err(format!(
+                "the path {path:?} holds {variable:?}; of variables there is {POD_UID}, as a whole component"
+            ));
+        }
         Ok(HostPath(format!("/{}", components.join("/"))))
     }
 }
@@ -67,7 +82,9 @@ mod tests {
 
     #[test]
     fn holds_what_is_at_or_below_it() {
-        let holds = |pattern: &str, path: &str| pattern.parse::<HostPath>().unwrap().holds(path);
+        let holds = |pattern: &str, path: &str| {
+            pattern.parse::<HostPath>().unwrap().holds(path, Some("7f"))
+        };
         assert!(holds("/srv//data/", "/srv/data"));
         assert!(holds("/srv/data", "/srv/./data//x"));
         assert!(holds("/pods/*/volumes", "/pods/1/volumes/x"));
@@ -77,6 +94,14 @@ mod tests {
         assert!(!holds("/srv/data", "/srv/data/../../etc"));
         assert!(!holds("/srv/data", "srv/data"));
         assert!(!holds("/pods/*/volumes", "/pods/1/2/volumes"));
+        assert!(holds("/pods/$(podUID)", "/pods/7f/volumes/x"));
+        for other in ["/pods/7e/volumes", "/pods", "/pods/$(podUID)/volumes", "/pods/*"] {
+            assert!(!holds("/pods/$(podUID)", other), "{other}");
+        }
+        let own: HostPath = "/pods/$(podUID)".parse().unwrap();
+        assert!(!own.holds("/pods/7f", None) && !own.holds("/pods/$(podUID)", None));
+        assert!("/pods/$(podUid)".parse::<HostPath>().is_err());
+        assert!("/pods/x$(podUID)".parse::<HostPath>().is_err());
         assert!("srv".parse::<HostPath>().is_err() && "/a/../b".parse::<HostPath>().is_err());
     }
 }

@@ -33,7 +33,7 @@ pub mod rlimits;
 pub mod rootfs_propagation;
 pub mod se_linux;
 pub mod seccomp;
-mod socket_family;
+pub(crate) mod socket_family;
 pub mod sysctls;
 pub mod user;
 

@@ -14,6 +14,7 @@ use super::host_path::HostPath;
 use super::mount_places::{is_usual, kind};
 use super::propagation::{Propagation, deserialize_closed, in_words};
 use super::{Asked, Finding, Mismatch, Rule, Scope};
+use crate::facts::Fact;
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
 use crate::spec::view;
@@ -50,7 +51,7 @@ pub struct MountsDocument {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostPaths {
     /// Absolute paths, each with everything below it; `*` stands for any run of characters within one
-    /// component. An empty list allows none.
+    /// component, and `$(podUID)` for the uid of the container's pod. An empty list allows none.
     pub allow: BTreeSet<HostPath>,
 }
 
@@ -124,10 +125,11 @@ impl Rule for Mounts {
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
         let mounts = view::items(asked.spec, FIELD);
+        let pod_uid = asked.facts.pod_uid.as_ref().and_then(Fact::undisputed);
         let mut kept = Vec::with_capacity(mounts.len());
         let mut found = Vec::new();
         for (index, mount) in mounts.iter().enumerate() {
-            if let Some(allowed) = self.forbids(mount) {
+            if let Some(allowed) = self.forbids(mount, pod_uid) {
                 found.push((format!("{FIELD}[{index}]"), mount.clone(), allowed));
                 continue;
             }
@@ -159,7 +161,7 @@ impl Rule for Mounts {
 
 impl Mounts {
     /// Why the mount may not be; `None` where it may.
-    fn forbids(&self, mount: &Value) -> Option<String> {
+    fn forbids(&self, mount: &Value, pod_uid: Option<&str>) -> Option<String> {
         if self.protect_destinations && !is_usual(mount) {
             return Some(
                 "nothing but the runtime's own mounts at or below /proc, /sys, /dev".to_owned(),
@@ -174,7 +176,7 @@ impl Mounts {
             let types: Vec<&str> = types.iter().map(String::as_str).collect();
             return Some(format!("the usual file systems, and of others: [{}]", types.join(", ")));
         }
-        let allowed = |path: &str| self.host_paths.allow(|allowed| allowed.holds(path));
+        let allowed = |path: &str| self.host_paths.allow(|allowed| allowed.holds(path, pod_uid));
         (!sources(mount, kind).into_iter().all(allowed))
             .then(|| format!("host paths {}", self.host_paths.in_words()))
     }
@@ -263,6 +265,24 @@ mod tests {
     }
 
     #[test]
+    fn a_pods_own_folder_is_its_own() {
+        use crate::controls::Node;
+        use crate::facts::Facts;
+        let rule = rule(json!({"hostPaths": {"allow": ["/pods/$(podUID)"]}}));
+        let is_within = |annotations: Value| {
+            let spec = json!({"annotations": annotations,
+                "mounts": [{"destination": "/a", "type": "bind", "source": "/pods/7f/volumes/a"}]});
+            let (facts, node) = (Facts::of("c", &spec), Node::default());
+            rule.tighten(&Asked { spec: &spec, facts: &facts, node: &node, exec: None }).is_empty()
+        };
+        let (containerd, crio) = ("io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid");
+        assert!(is_within(json!({containerd: "7f"})) && is_within(json!({crio: "7f"})));
+        assert!(!is_within(json!({containerd: "7e"})) && !is_within(json!({})));
+        // Which of the two is true is not known.
+        assert!(!is_within(json!({containerd: "7f", crio: "7e"})));
+    }
+
+    #[test]
     fn a_mount_that_goes_leaves_the_others_in_order() {
         let rule = rule(json!({"protectDestinations": true}));
         let (a, b) = (json!({"destination": "/a"}), json!({"destination": "/b"}));
@@ -290,8 +310,8 @@ mod tests {
     impl Generated for Mounts {
         fn generators() -> (BoxedStrategy<Self>, BoxedStrategy<Value>) {
             let paths = proptest::option::of(subsequence(
-                vec!["/srv", "/srv/data", "/etc", "/*/data"],
-                0..=4,
+                vec!["/srv", "/srv/data", "/etc", "/*/data", "/$(podUID)/data"],
+                0..=5,
             ));
             let ways = proptest::option::of(subsequence(vec!["rslave", "rshared", "slave"], 0..=3));
             let types = proptest::option::of(subsequence(vec!["nfs4", "debugfs"], 0..=2));

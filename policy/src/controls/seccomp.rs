@@ -88,11 +88,11 @@ fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Strin
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Seccomp {
-    defaults: BTreeMap<String, Source>,
-    floors: BTreeMap<String, Source>,
-    deny_syscalls: BTreeSet<String>,
-    deny_socket_families: BTreeSet<u64>,
-    architectures: Option<BTreeSet<String>>,
+    pub(crate) defaults: BTreeMap<String, Source>,
+    pub(crate) floors: BTreeMap<String, Source>,
+    pub(crate) deny_syscalls: BTreeSet<String>,
+    pub(crate) deny_socket_families: BTreeSet<u64>,
+    pub(crate) architectures: Option<BTreeSet<String>>,
 }
 
 /// Why a policy's seccomp rule was not taken.

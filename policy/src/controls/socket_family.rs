@@ -15,7 +15,7 @@ pub(super) fn number(name: &str) -> Result<u64, String> {
 }
 
 /// The names of some numbers.
-pub(super) fn names(numbers: &BTreeSet<u64>) -> impl Iterator<Item = &'static str> {
+pub(crate) fn names(numbers: &BTreeSet<u64>) -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().filter(|(_, number)| numbers.contains(number)).map(|(name, _)| *name)
 }
 

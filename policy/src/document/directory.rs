@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::sources::{Listing, Sources};
 use super::{Document, DocumentError, Match, Part, PolicyDocument, WaiverDocument, parse_documents};
-use crate::demands::{Granted, Selection, fault_of_policy, fault_of_waiver};
+use crate::demands::{Granted, Selection, fault_of_waiver};
 use crate::facts::Facts;
 use crate::floor::Floor;
 
@@ -24,9 +24,7 @@ pub struct Directory {
 struct Loaded {
     file: String,
     document: PolicyDocument,
-    /// The clauses of all parts.
     floor: Floor,
-    parts: Vec<Part>,
 }
 
 /// Reads every `*.yaml`, `*.yml` and `*.json` of a directory. A directory that does not exist holds
@@ -82,11 +80,10 @@ impl Directory {
             self.refuse_namesake(file, &document)?;
             match document {
                 Document::Policy(document) => {
-                    let parts = document.parts(&file, profile)?;
-                    let all = parts.iter();
-                    let floor = all.fold(Floor::default(), |floor, part| floor.meet(&part.floor));
-                    let (file, document) = (file.clone(), *document);
-                    self.policies.push(Loaded { file, document, floor, parts });
+                    // What is included may be for fewer containers than the policy's own rules.
+                    for Part { document, floor } in document.parts(&file, profile)? {
+                        self.policies.push(Loaded { file: file.clone(), document, floor });
+                    }
                 }
                 Document::Waiver(waiver) => self.waivers.push((file.clone(), *waiver)),
             }
@@ -125,12 +122,12 @@ impl Directory {
     /// What selects a container.
     pub fn select(&self, facts: &Facts) -> Selection {
         let mut selection = Selection::default();
-        for (document, part) in self.parts().filter(|(_, part)| part.selector.selects(facts)) {
-            let terms = document.terms();
-            if part.include.is_none() && let Some(why) = part.selector.fault(facts) {
-                selection.notes.push(fault_of_policy(&terms.name, &why));
+        for Loaded { document, floor, .. } in &self.policies {
+            if !document.selects(facts) {
+                continue;
             }
-            selection.policies.push((terms, part.floor.clone()));
+            let fault = document.spec.selector.as_ref().and_then(|selector| selector.fault(facts));
+            selection.take(document.terms(), floor.clone(), fault);
         }
         for (file, waiver) in &self.waivers {
             if let Some(why) = waiver.spec.selector.value.fault(facts) {
@@ -148,21 +145,29 @@ impl Directory {
         self.waivers.iter().map(|(file, waiver)| (file.as_str(), waiver))
     }
 
-    /// The names of the policies and their files, in the order of the files.
+    /// The names of the policies and their files, in the order of the files; see [`Self::floors`].
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         self.policies.iter().map(|p| (p.document.metadata.value.name.as_str(), p.file.as_str()))
     }
 
-    /// Each policy's clauses by themselves, those that are audited too, and those that it includes for
-    /// only some of the containers that it selects.
+    /// Each policy's clauses by themselves, those that are audited too. What a policy includes stands after
+    /// it, as further policies of its name.
     pub fn floors(&self) -> impl Iterator<Item = (&PolicyDocument, &Floor)> {
         self.policies.iter().map(|loaded| (&loaded.document, &loaded.floor))
     }
 
-    /// The parts of each policy: what it states itself, and what it includes.
-    pub fn parts(&self) -> impl Iterator<Item = (&PolicyDocument, &Part)> {
-        self.policies
-            .iter()
-            .flat_map(|loaded| loaded.parts.iter().map(move |part| (&loaded.document, part)))
+    /// The policies as they were written, with their files and all their clauses, the included ones among
+    /// them.
+    pub fn written(&self) -> Vec<(&str, &PolicyDocument, Floor)> {
+        let mut written: Vec<(&str, &PolicyDocument, Floor)> = Vec::new();
+        for Loaded { file, document, floor } in &self.policies {
+            match written.last_mut() {
+                Some((_, own, all)) if own.metadata.value == document.metadata.value => {
+                    *all = all.meet(floor);
+                }
+                _ => written.push((file, document, floor.clone())),
+            }
+        }
+        written
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{At, DocumentError, Match, PolicyDocument};
+use super::{At, DocumentError, Match, PolicyDocument, PolicySpec};
 use crate::builtin;
 use crate::floor::{Action, Floor};
 
@@ -56,15 +56,14 @@ impl Include {
     }
 }
 
-/// What a policy states for the containers that it selects, or for some of them.
+/// What a policy states for the containers that it selects, or for some of them, as a policy of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
-    /// For whom.
-    pub selector: Match,
+    /// The policy; of an included one, the built-in's document under the name of the policy that includes it,
+    /// for the containers that both select.
+    pub document: PolicyDocument,
     /// The clauses.
     pub floor: Floor,
-    /// The built-in policy that they are of; `None` for the policy's own.
-    pub include: Option<Include>,
 }
 
 /// Where clauses stand.
@@ -90,12 +89,14 @@ impl PolicyDocument {
         file: &str,
         profile: &mut ReadProfile<'_>,
     ) -> Result<Vec<Part>, DocumentError> {
-        let origin = Origin { file, include: None };
-        let floor = self.own_clauses(&origin, profile)?;
-        let mut parts = vec![Part { selector: self.selector(), floor, include: None }];
+        let own = self.own_clauses(&Origin { file, include: None }, profile)?;
+        let mut parts = vec![Part { document: self.clone(), floor: own }];
         for at in self.spec.include.iter().flatten() {
+            let origin = Origin { file, include: Some(at.clone()) };
             for document in builtin::documents(at.value)? {
-                parts.push(self.part_of(document, file, at)?);
+                let document = self.taking(document, at.line);
+                let floor = document.own_clauses(&origin, &mut builtin::no_profiles)?;
+                parts.push(Part { document, floor });
             }
         }
         Ok(parts)
@@ -106,26 +107,25 @@ impl PolicyDocument {
         self.spec.selector.clone().unwrap_or_else(Match::workloads)
     }
 
-    /// The part that one document of a built-in policy becomes.
-    fn part_of(
-        &self,
-        document: &PolicyDocument,
-        file: &str,
-        at: &At<Include>,
-    ) -> Result<Part, DocumentError> {
-        let mut taken = document.clone();
-        taken.metadata = self.metadata.clone();
-        let actions = overridden(document.spec.actions.as_ref(), self.spec.actions.as_ref());
-        taken.spec.actions = Some(At { value: actions, line: at.line });
-        let leaves = [&document.spec.best_effort, &self.spec.best_effort];
+    /// What a document of a built-in policy becomes, which stands on a line of `include`.
+    fn taking(&self, built_in: &PolicyDocument, line: u64) -> PolicyDocument {
+        let (own, theirs) = (&self.spec, &built_in.spec);
+        let actions = overridden(theirs.actions.as_ref(), own.actions.as_ref());
+        let leaves = [&theirs.best_effort, &own.best_effort];
         let leaves = leaves.into_iter().flatten().flat_map(|at| at.value.clone()).collect();
-        taken.spec.best_effort = Some(At { value: leaves, line: at.line });
-        let origin = Origin { file, include: Some(at.clone()) };
-        Ok(Part {
-            selector: within(&self.selector(), &document.selector()),
-            floor: taken.own_clauses(&origin, &mut builtin::no_profiles)?,
-            include: Some(at.value),
-        })
+        PolicyDocument {
+            metadata: self.metadata.clone(),
+            spec: PolicySpec {
+                selector: Some(within(&self.selector(), &built_in.selector())),
+                actions: Some(At { value: actions, line }),
+                best_effort: Some(At { value: leaves, line }),
+                mode: own.mode,
+                audit: own.audit.clone(),
+                rollout: own.rollout.clone(),
+                ..theirs.clone()
+            },
+            ..built_in.clone()
+        }
     }
 
     pub(super) fn check_include(&self, file: &str) -> Result<(), DocumentError> {

@@ -36,6 +36,31 @@ pub enum ApiVersion {
     V1Alpha1,
 }
 
+/// Reads documents of one type as strictly as those of policies; several are separated by `---`.
+///
+/// # Errors
+/// [`DocumentError::Invalid`] with the place.
+pub fn parse_strict<T: serde::de::DeserializeOwned>(
+    file: &str,
+    text: &str,
+) -> Result<Vec<T>, DocumentError> {
+    serde_saphyr::from_multiple_with_options(text, options())
+        .map_err(|error| error::from_yaml(file, &error))
+}
+
+/// Reads a file that is one value of a type, as strictly as a document.
+pub(crate) fn parse_strictly<T: serde::de::DeserializeOwned>(
+    file: &str,
+    bytes: &[u8],
+) -> Result<T, DocumentError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| DocumentError::Untrusted {
+        path: file.to_owned(),
+        problem: format!("not UTF-8: {error}"),
+    })?;
+    serde_saphyr::from_str_with_options(text, options())
+        .map_err(|error| error::from_yaml(file, &error))
+}
+
 /// How documents are parsed: `yes` and `"true"` are no booleans, in whatever YAML they once were.
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! { strict_booleans: true }

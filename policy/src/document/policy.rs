@@ -332,7 +332,7 @@ impl PolicyDocument {
             floor.seccomp = Bound::of(self.clause(origin, at.line, rule));
         }
         if let Some(at) = spec.landlock {
-            let rule: Landlock = at.value.into();
+            let rule = Landlock::load(&at.value, profile)?;
             self.add_what_landlock_implies(origin, at.line, &rule, &mut floor);
             floor.landlock = Bound::of(self.clause(origin, at.line, rule));
         }

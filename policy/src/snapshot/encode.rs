@@ -16,8 +16,6 @@ use crate::floor::Floor;
 pub(super) struct Stated {
     pub(super) terms: Terms,
     pub(super) floor: Floor,
-    /// Whether the policy itself states it, and includes it from nowhere.
-    pub(super) is_own: bool,
 }
 
 /// A snapshot of what `sources` say, which were parsed into `directory`; and its name.
@@ -41,13 +39,9 @@ pub fn encode(directory: &Directory, sources: &Sources) -> Result<(Root, Vec<u8>
     let mut selectors = Selectors::default();
     let (mut policies, mut waivers) = (Writer::default(), Writer::default());
     let (mut policy_count, mut waiver_count) = (0, 0);
-    for (document, part) in directory.parts() {
-        policies.u32(selectors.number(&part.selector).map_err(unwritten)?);
-        let stated = Stated {
-            terms: document.terms(),
-            floor: part.floor.clone(),
-            is_own: part.include.is_none(),
-        };
+    for (document, floor) in directory.floors() {
+        policies.u32(selectors.number(&document.selector()).map_err(unwritten)?);
+        let stated = Stated { terms: document.terms(), floor: floor.clone() };
         parts.add(&stated)?.write(&mut policies);
         policy_count += 1;
     }

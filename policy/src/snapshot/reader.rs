@@ -12,7 +12,7 @@ use super::encode::Stated;
 use super::index::{Chosen, HEADER, Index, MAGIC, Part, Root};
 use super::waiver::Kept;
 use super::{MAX_PART, SnapshotError, build, damaged, sha256};
-use crate::demands::{Selection, fault_of_policy, fault_of_waiver};
+use crate::demands::{Selection, fault_of_waiver};
 use crate::document::{BuiltIn, Sources};
 use crate::facts::Facts;
 use crate::floor::Floor;
@@ -98,10 +98,8 @@ impl<F: ReadAt> Snapshot<F> {
         let selected = index.select(facts)?;
         let mut selection = Selection::default();
         for Chosen { part, fault } in selected.policies {
-            let Stated { terms, floor, is_own } = self.decode(part)?;
-            let fault = fault.filter(|_| is_own);
-            selection.notes.extend(fault.map(|why| fault_of_policy(&terms.name, &why)));
-            selection.policies.push((terms, floor));
+            let Stated { terms, floor } = self.decode(part)?;
+            selection.take(terms, floor, fault);
         }
         for Chosen { part, fault } in selected.waivers {
             let granted = self.decode::<Kept>(part)?.granted();

@@ -12,10 +12,12 @@ mod layer;
 #[cfg(test)]
 mod model;
 mod names;
+mod profile;
 mod reduce;
 
 pub use layer::Layer;
 pub use names::{AbsolutePath, FsRight, ScopeName};
+pub use profile::parse_profile;
 
 use std::collections::BTreeSet;
 
@@ -32,6 +34,11 @@ use reduce::reduce;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LandlockDocument {
+    /// A file of rules that several policies share: a path below the policy's directory, in a folder of it
+    /// (`landlock/nginx.yaml`). It has the fields of `landlock`, this one apart. What stands here besides
+    /// is met with it, as two policies are: what is allowed is what both allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// Paths below which files may be read and directories listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<BTreeSet<AbsolutePath>>,
@@ -98,8 +105,9 @@ pub const MAX_LAYERS: usize = 16;
 const BIND_TCP: u64 = 1;
 const CONNECT_TCP: u64 = 1 << 1;
 
-impl From<LandlockDocument> for Landlock {
-    fn from(document: LandlockDocument) -> Self {
+impl Landlock {
+    /// What is written in a document itself, whatever profile it names.
+    fn written(document: &LandlockDocument) -> Landlock {
         let mut layer = Layer::default();
         let lists =
             [(&document.read, READ), (&document.write, WRITE), (&document.execute, EXECUTE)];
@@ -217,7 +225,7 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     fn rule(document: Value) -> Landlock {
-        serde_json::from_value::<LandlockDocument>(document).unwrap().into()
+        Landlock::written(&serde_json::from_value(document).unwrap())
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `coaming check`: errors and lints of policies, before a node reads them.
 
+mod sarif;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use serde::Serialize;
 
 use crate::error::CommandError;
 use crate::lint::{self, Warning};
-use crate::output::{self, Format, Outcome, count};
+use crate::output::{self, BAD, CAREFUL, GOOD, Outcome, count, styled};
 
 /// Check policies: errors, and warnings about what is legal and rarely meant.
 ///
@@ -31,6 +33,19 @@ pub(crate) struct Arguments {
     output: Format,
 }
 
+/// The form of the answer.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Format {
+    /// Text for people; it may change.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// SARIF 2.1.0, for code hosts that show findings at their lines. Paths are relative to the working
+    /// directory where they are below it.
+    Sarif,
+}
+
 /// The answer.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,9 +62,16 @@ struct Policy {
     file: String,
 }
 
+/// The kinds of errors that are no lint.
+const INVALID: &str = "document-invalid";
+const UNTRUSTED: &str = "file-untrusted";
+const UNREADABLE: &str = "file-unreadable";
+
 /// An error in a document.
 #[derive(Debug, Serialize)]
 struct Fault {
+    /// What is wrong: the document, who may write it, or that it cannot be read; or a lint's name.
+    kind: &'static str,
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
@@ -78,6 +100,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
     match arguments.output {
         Format::Text => findings.show(out)?,
         Format::Json => output::json(&findings, out)?,
+        Format::Sarif => output::json(&sarif::log(&findings), out)?,
     }
     let failed = !findings.errors.is_empty() || arguments.strict && !findings.warnings.is_empty();
     Ok(if failed { Outcome::Findings } else { Outcome::Fine })
@@ -92,6 +115,7 @@ impl Findings {
                 self.check_directory(&directory);
                 if self.policies.is_empty() && self.errors.is_empty() {
                     self.warnings.push(Warning {
+                        lint: "no-policies",
                         file: directory.display().to_string(),
                         line: None,
                         policy: None,
@@ -146,9 +170,10 @@ impl Findings {
             let name = waiver.metadata.value.name.clone();
             self.waivers.push(Policy { name, file: file.to_owned() });
         }
-        for ((name, file), (document, floor)) in read.names().zip(read.floors()) {
-            self.policies.push(Policy { name: name.to_owned(), file: file.to_owned() });
-            self.warnings.extend(lint::policy(file, document, floor));
+        for (file, document, floor) in read.written() {
+            let name = document.metadata.value.name.clone();
+            self.policies.push(Policy { name, file: file.to_owned() });
+            self.warnings.extend(lint::policy(file, document, &floor));
         }
         let (errors, warnings) = lint::set(read).into_iter().partition(|lint| lint.fatal);
         self.errors.extend(Vec::into_iter(errors).map(Fault::of_lint));
@@ -157,18 +182,20 @@ impl Findings {
 
     fn show(&self, out: &mut dyn Write) -> Result<(), CommandError> {
         for error in &self.errors {
-            writeln!(out, "{}", error.text)?;
+            writeln!(out, "{}", styled(BAD, &error.text))?;
         }
         for warning in &self.warnings {
-            writeln!(out, "{warning}")?;
+            let text = warning.to_string();
+            let word = ": warning: ";
+            writeln!(out, "{}", text.replacen(word, &styled(CAREFUL, word), 1))?;
         }
         let errors = match self.errors.len() {
-            0 => "no errors".to_owned(),
-            some => count(some, "error", "errors"),
+            0 => styled(GOOD, "no errors"),
+            some => styled(BAD, &count(some, "error", "errors")),
         };
         let warnings = match self.warnings.len() {
             0 => String::new(),
-            some => format!(", {}", count(some, "warning", "warnings")),
+            some => format!(", {}", styled(CAREFUL, &count(some, "warning", "warnings"))),
         };
         let policies = count(self.policies.len(), "policy", "policies");
         let waivers = match self.waivers.len() {
@@ -186,21 +213,31 @@ impl Fault {
             Some(policy) => format!("policy {policy}: {}", lint.message),
             None => lint.message,
         };
-        Fault { file: lint.file, line: lint.line, column: None, message, text }
+        Fault { kind: lint.lint, file: lint.file, line: lint.line, column: None, message, text }
     }
 
     fn of(error: DocumentError) -> Fault {
         let text = error.to_string();
         match error {
             DocumentError::Invalid { file, line, column, message } => {
-                Fault { file, line: Some(line), column: Some(column), message, text }
+                Fault { kind: INVALID, file, line: Some(line), column: Some(column), message, text }
             }
-            DocumentError::Untrusted { path, problem } => {
-                Fault { file: path, line: None, column: None, message: problem, text }
-            }
-            DocumentError::Io { path, .. } => {
-                Fault { file: path, line: None, column: None, message: text.clone(), text }
-            }
+            DocumentError::Untrusted { path, problem } => Fault {
+                kind: UNTRUSTED,
+                file: path,
+                line: None,
+                column: None,
+                message: problem,
+                text,
+            },
+            DocumentError::Io { path, .. } => Fault {
+                kind: UNREADABLE,
+                file: path,
+                line: None,
+                column: None,
+                message: text.clone(),
+                text,
+            },
         }
     }
 }
