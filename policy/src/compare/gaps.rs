@@ -27,6 +27,7 @@ use crate::controls::no_new_privileges::NoNewPrivileges;
 use crate::controls::privileged::Privileged;
 use crate::controls::read_only_root::ReadOnlyRootFilesystem;
 use crate::controls::readonly_paths::ReadonlyPaths;
+use crate::controls::refuse::Refuse;
 use crate::controls::resources::Resources;
 use crate::controls::rlimits::Rlimits;
 use crate::controls::rootfs_propagation::RootfsPropagation;

@@ -219,7 +219,8 @@ mod tests {
                     document[field] = value;
                 }
             }
-            serde_json::from_value::<LandlockDocument>(document).unwrap().into()
+            let document = serde_json::from_value::<LandlockDocument>(document).unwrap();
+            Landlock::load(&document, &mut crate::builtin::no_profiles).unwrap()
         })
     }
 
