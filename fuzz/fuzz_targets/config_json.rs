@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let floor = builtin::floor(BuiltIn::Baseline).expect("the built-in floor is read");
     let ask = |spec| {
         let request =
-            Request { door: Door::Create, spec, facts: &facts, node: &node, bounding: None };
+            Request { door: Door::Create, spec, facts: &facts, node: &node, exec: None };
         decide(&request, &floor)
     };
     if let Verdict::Admit(admission) = ask(&spec) {

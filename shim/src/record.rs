@@ -126,3 +126,55 @@ impl Record {
         humantime::format_rfc3339_seconds(created).to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coaming_policy::document::parse_policies;
+    use serde_json::json;
+
+    fn floor(control: &str) -> Floor {
+        let text = format!(
+            "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: p}}\nspec: {{{control}: true}}\n"
+        );
+        let policy = parse_policies("p.yaml", &text).unwrap().remove(0);
+        policy.floor("p.yaml", &mut |_| panic!("no profiles")).unwrap()
+    }
+
+    /// As a version wrote it that knew of no doors.
+    fn old() -> Value {
+        json!({
+            "version": 1, "id": "c", "wrapper": "coaming-crun", "runtime": "/usr/bin/crun",
+            "runtimeRoot": "/run/crun", "bundle": "/b", "createdAt": 0, "changes": [], "degraded": [],
+            "facts": {"id": "c", "namespace": null, "pod": null, "podUid": null, "container": null,
+                "image": null, "containerType": "container", "userNamespace": false},
+            "notes": [], "process": {}, "seccomp": null, "bounding": [], "plan": null,
+            "floor": floor("noNewPrivileges"),
+        })
+    }
+
+    #[test]
+    fn a_record_without_doors_holds_every_request_to_its_floor() {
+        let record: Record = serde_json::from_value(old()).unwrap();
+        for door in [Door::Create, Door::Exec, Door::Update] {
+            assert_eq!(record.floor_for(door), &floor("noNewPrivileges"));
+            let facts = record.facts_for(door);
+            assert_eq!((facts.door, facts.runtime.unwrap().value.as_str()), (door, "coaming-crun"));
+        }
+        assert_eq!(serde_json::to_value(&record).unwrap().get("execFloor"), None);
+    }
+
+    #[test]
+    fn each_door_has_its_floor() {
+        let record = Record {
+            exec_floor: Some(floor("readOnlyRootFilesystem")),
+            update_floor: Some(Floor::default()),
+            ..serde_json::from_value(old()).unwrap()
+        };
+        let read: Record = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
+        assert_eq!(read, record);
+        assert_eq!(read.floor_for(Door::Create), &floor("noNewPrivileges"));
+        assert_eq!(read.floor_for(Door::Exec), &floor("readOnlyRootFilesystem"));
+        assert_eq!(read.floor_for(Door::Update), &Floor::default());
+    }
+}

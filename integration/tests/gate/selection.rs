@@ -82,7 +82,7 @@ fn what_containerd_tells_and_the_spec_says_selects() -> Result<(), Error> {
                 ..ContainerSpec::new("wide", images::PROBE, ["sleep", "1000"])
             };
             says(
-                &refusal(cri.launch(&sandbox, &sleeps)),
+                refusal(cri.launch(&sandbox, &sleeps)),
                 &["conditions.yaml:6, spec.refuse", "payments are never privileged"],
             );
             let id = cri.launch(&sandbox, &ContainerSpec { privileged: false, ..sleeps })?;

@@ -45,8 +45,10 @@ impl<'a> Run<'a> {
     /// Counts a step, and what it reads.
     fn step(&mut self, bytes: usize) -> Result<(), Fault> {
         let cost = 1 + (bytes / 64) as u64;
-        self.steps = self.steps.checked_sub(cost).ok_or(Fault::Steps)?;
-        Ok(())
+        let left = self.steps.checked_sub(cost);
+        // Once they have run out nothing more is evaluated, so that no other side makes up for it.
+        self.steps = left.unwrap_or(0);
+        left.map(drop).ok_or(Fault::Steps)
     }
 
     fn node(&mut self, node: &'a Node) -> Result<Val<'a>, Fault> {
@@ -126,14 +128,11 @@ impl<'a> Run<'a> {
     /// `&&` and `||`: a side that decides makes up for a fault of the other, on whichever side it stands.
     fn joined(&mut self, one: &'a Node, other: &'a Node, decides: bool) -> Result<bool, Fault> {
         let first = self.node(one).and_then(|value| value.flag());
-        match first {
-            Err(Fault::Steps) => return Err(Fault::Steps),
-            Ok(flag) if flag == decides => return Ok(decides),
-            _ => {}
+        if first == Ok(decides) {
+            return Ok(decides);
         }
         let second = self.node(other).and_then(|value| value.flag());
         match (first, second) {
-            (_, Err(Fault::Steps)) => Err(Fault::Steps),
             (_, Ok(flag)) if flag == decides => Ok(decides),
             (Err(fault), _) | (Ok(_), Err(fault)) => Err(fault),
             (Ok(_), Ok(_)) => Ok(!decides),

@@ -71,9 +71,7 @@ impl<'a> Val<'a> {
     /// The value under a key; `None` where there is none.
     pub(super) fn under(&self, key: &str) -> Result<Option<Val<'a>>, Fault> {
         match self {
-            Val::Tree(Value::Object(object)) => {
-                object.get(key).map_or(Ok(None), |value| Val::of(value))
-            }
+            Val::Tree(Value::Object(object)) => object.get(key).map_or(Ok(None), Val::of),
             _ => Err(Fault::Type("an object with fields")),
         }
     }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Match;
-use crate::controls::glob::Glob;
+use super::{Globs, Match};
 
 impl Match {
     /// Whether this is known to select every container, through every door, that the other selects.
@@ -47,7 +46,7 @@ impl Match {
 }
 
 /// Whether every glob of the narrow list is covered by one of the wide.
-fn within(wide: Option<&Vec<Glob>>, narrow: Option<&Vec<Glob>>) -> bool {
+fn within(wide: Globs<'_>, narrow: Globs<'_>) -> bool {
     match (wide, narrow) {
         (None, _) => true,
         (Some(_), None) => false,

@@ -56,7 +56,7 @@ pub struct Match {
     /// image that was asked for by a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_digests: Option<BTreeSet<Digest>>,
-    /// Names by which the wrapper is called, as globs: the names of `[wrappers]` in the node's
+    /// Names by which the wrapper is called, as globs: the names of `[runtimes]` in the node's
     /// configuration, to which the handlers of runtime classes are bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtimes: Option<Vec<Glob>>,
@@ -101,6 +101,9 @@ pub struct Match {
     pub expression: Option<FactsExpression>,
 }
 
+/// A list that may be given.
+type Globs<'a> = Option<&'a Vec<Glob>>;
+
 fn workloads() -> BTreeSet<ContainerType> {
     BTreeSet::from([ContainerType::Container])
 }
@@ -129,7 +132,7 @@ impl Match {
     }
 
     /// The lists of globs that the container must match, by the names of their fields.
-    pub fn lists(&self) -> [(&'static str, Option<&Vec<Glob>>); 5] {
+    pub fn lists(&self) -> [(&'static str, Globs<'_>); 5] {
         [
             ("namespaces", self.namespaces.as_ref()),
             ("pods", self.pods.as_ref()),
@@ -140,7 +143,7 @@ impl Match {
     }
 
     /// The lists of globs that exempt, with the list that each takes from.
-    pub fn exemptions(&self) -> [(&'static str, Option<&Vec<Glob>>, Option<&Vec<Glob>>); 3] {
+    pub fn exemptions(&self) -> [(&'static str, Globs<'_>, Globs<'_>); 3] {
         [
             ("exceptNamespaces", self.except_namespaces.as_ref(), self.namespaces.as_ref()),
             ("exceptImages", self.except_images.as_ref(), self.images.as_ref()),

@@ -363,3 +363,46 @@ fn a_user_namespace_in_which_root_is_the_hosts_is_none() {
         assert!(Match::workloads().selects(&facts));
     }
 }
+
+/// The page on selection names every field of `match` and every variable, and its examples are read.
+#[test]
+fn the_page_on_selection_is_true() {
+    let page = include_str!("../../../../docs/selection.md");
+    let full = json!({
+        "namespaces": [], "exceptNamespaces": [], "pods": [], "podUIDs": [], "containers": [], "images": [],
+        "exceptImages": [], "imageDigests": [], "runtimes": [], "exceptRuntimes": [], "containerTypes": [],
+        "userNamespace": true, "privileged": true, "hostNetwork": true, "hostPID": true, "hostIPC": true,
+        "annotations": {}, "labels": {}, "doors": [], "expression": "true",
+    });
+    let written = serde_json::to_value(of(full.clone())).unwrap();
+    assert_eq!(written.as_object().unwrap().len(), full.as_object().unwrap().len());
+    let schema = serde_json::to_value(schemars::schema_for!(Match)).unwrap();
+    for field in schema["properties"].as_object().unwrap().keys() {
+        assert!(full.get(field).is_some(), "{field} is not among the fields of this test");
+        assert!(page.contains(&format!("`{field}`")), "{field} is not on the page");
+    }
+    let every = "[id, podNamespace, pod, podUID, container, image, containerType, runtime, door].size() == 9 \
+                 && userNamespace && privileged && hostNetwork && hostPID && hostIPC \
+                 && imageDigests.size() == 0 && annotations.size() == 0 && labels.size() == 0";
+    let every = FactsExpression::parse(every).unwrap();
+    let variables = every.variables();
+    assert_eq!(variables.len(), 17);
+    for variable in variables {
+        assert!(page.contains(&format!("`{variable}`")), "{variable} is not on the page");
+    }
+    let (mut policies, mut expressions) = (0, 0);
+    for block in page.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0) {
+        if block.starts_with("spec:") {
+            let head = "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {name: p}\n";
+            let read = parse_documents("selection.md", &format!("{head}{block}"));
+            policies += read.unwrap_or_else(|error| panic!("{error}:\n{block}")).len();
+        } else {
+            for line in block.lines() {
+                let read: Result<Match, _> = serde_saphyr::from_str(line);
+                assert!(read.unwrap().expression.is_some(), "{line}");
+                expressions += 1;
+            }
+        }
+    }
+    assert_eq!((policies, expressions), (2, 3));
+}
