@@ -82,8 +82,11 @@ pub(crate) fn of_sandbox(pod: &Shared<'_>) -> Vec<Value> {
     let bind = |source: String, destination: &str| {
         Mount { source, destination: destination.to_owned(), options: options() }.to_oci()
     };
-    let mut list: Vec<Value> =
-        defaults(false).into_iter().filter(|mount| mount["destination"] != "/dev/shm").collect();
+    // Its sysfs is as writable as that of its containers (containerd 2.0 and later).
+    let mut list: Vec<Value> = defaults(pod.privileged)
+        .into_iter()
+        .filter(|mount| mount["destination"] != "/dev/shm")
+        .collect();
     list.push(bind(shm(pod), "/dev/shm"));
     list.push(bind(format!("{STATE}/{SANDBOX_ID}/resolv.conf"), "/etc/resolv.conf"));
     list

@@ -18,6 +18,7 @@ pub(crate) struct Namespaces {
 /// The sandbox's process, of a pid that no kernel gives (PID_MAX_LIMIT, 2^22).
 const SANDBOX: &str = "/proc/4194304/ns";
 const NETNS: &str = "/var/run/netns/cni-00000000-0000-0000-0000-000000000000";
+const USERNS: &str = "/run/containerd/io.containerd.grpc.v1.cri/sandboxes/pinned-namespaces/user";
 /// As the kubelet maps: 65536 ids, at a multiple of their number.
 const MAPPED: u32 = 65_536;
 
@@ -35,8 +36,14 @@ pub(crate) fn of_sandbox(pod: &Shared<'_>) -> Namespaces {
         list.push(json!({"type": "network", "path": NETNS}));
         joins.insert(NETNS.to_owned(), Behind::Pod);
     }
-    if pod.user_namespace {
-        list.push(json!({"type": "user"}));
+    match (pod.user_namespace, pod.host_network) {
+        (false, _) => {}
+        (true, true) => list.push(json!({"type": "user"})),
+        // containerd makes it before the sandbox, beside the network namespace (2.1 and later).
+        (true, false) => {
+            list.push(json!({"type": "user", "path": USERNS}));
+            joins.insert(USERNS.to_owned(), Behind::Pod);
+        }
     }
     Namespaces { list, joins }
 }

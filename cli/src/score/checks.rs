@@ -147,3 +147,24 @@ checks! {
     "resources.pids" 1 0 confinement::pids, "spec.resources.pidsLimit",
         "Whether the number of its processes is limited (the kubelet limits a pod's besides)";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_check_with_its_weight() {
+        let page = include_str!("../../../docs/score.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        for check in CHECKS {
+            let at_least = match check.at_least {
+                0 => String::new(),
+                tenths => format!("{}.{}", tenths / 10, tenths % 10),
+            };
+            let begin = format!("| `{}` | {} | {at_least} | ", check.id, check.weight);
+            assert!(rows.iter().any(|row| row.starts_with(&begin)), "no row {begin}");
+        }
+        let of_checks = rows.iter().filter(|row| !row.contains("--"));
+        assert_eq!(of_checks.count(), CHECKS.len());
+    }
+}

@@ -1,6 +1,11 @@
 //! `coaming score`: numbers, thresholds, and the forms of the answer.
 
-use serde_json::Value;
+use coaming_policy::document::parse_policies;
+use coaming_policy::facts::Facts;
+use coaming_policy::floor::Floor;
+use coaming_shim::record::Record;
+use coaming_shim::state::State;
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::{Said, coaming, policy, write};
@@ -153,4 +158,62 @@ fn bundles_are_scored_and_what_is_none_is_told() {
     assert_eq!(coaming(&["score"]).code, Some(2));
     assert_eq!(coaming(&["score", "--container", "x", "--asked"]).code, Some(2));
     assert_eq!(coaming(&["score", "--bundle", "/no/such", "--asked"]).code, Some(2));
+}
+
+/// A container of this node: a record, and a bundle as the gate leaves it.
+#[test]
+fn a_container_is_scored_by_its_record_and_its_bundle() {
+    let (state, bundle) = (tempdir().unwrap(), tempdir().unwrap());
+    let spec = "  landlock: {write: [/tmp], execute: [/usr], connect: [443], bind: [8080]}\n  noNewPrivileges: true";
+    let mut floor = Floor::default();
+    for document in parse_policies("p.yaml", &policy(spec)).unwrap() {
+        floor = floor.meet(&document.floor("p.yaml", &mut |_| panic!("no profiles")).unwrap());
+    }
+    let process = |args: Value| {
+        json!({"args": args, "cwd": "/", "noNewPrivileges": true,
+        "user": {"uid": 1000, "gid": 1000}, "capabilities": {"bounding": ["CAP_KILL"]}})
+    };
+    let config = json!({
+        "ociVersion": "1.0.2", "root": {"path": "rootfs", "readonly": true},
+        "process": process(json!(["/dev/.coaming/init", "plan", "sh"])),
+        "mounts": [{"destination": "/dev/.coaming", "type": "bind", "source": "/etc/x", "options": ["bind"]}],
+        "hooks": {"poststop": [{"path": "/usr/libexec/coaming/coaming-hook"}]},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+    });
+    write(bundle.path(), "config.json", &config.to_string());
+    let own = State::of(state.path(), bundle.path(), "abc");
+    own.reserve().unwrap();
+    let record = json!({
+        "version": 1, "id": "abc", "runtime": "/usr/bin/runc", "runtimeRoot": bundle.path(),
+        "bundle": bundle.path(), "createdAt": 0, "facts": Facts::of("abc", &json!({})), "changes": [],
+        "degraded": [], "notes": [], "process": process(json!(["sh"])), "bounding": ["CAP_KILL"],
+        "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}, "plan": "digest", "floor": floor,
+    });
+    let record: Record = serde_json::from_value(record).unwrap();
+    record.write(&own).unwrap();
+    let state = state.path().display().to_string();
+    let said = coaming(&["score", "--container", "ab", "--state", &state, "--output", "json"]);
+    let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}", said.err));
+    let checks = report["containers"][0]["checks"].as_array().unwrap();
+    let open = |id: &str| {
+        checks.iter().find(|check| check["id"] == id).unwrap()["exposure"].as_u64().unwrap()
+    };
+    // What is coaming's own in the bundle is no exposure; the filter is the record's.
+    for id in [
+        "mounts.hostPaths",
+        "hooks",
+        "seccomp.filter",
+        "seccomp.kernel",
+        "noNewPrivileges",
+        "user.root",
+    ] {
+        assert_eq!(open(id), 0, "{id}");
+    }
+    assert_eq!(open("namespaces.network"), 100);
+    assert!(open("capabilities.other") > 0);
+    // Landlock as far as this kernel has it.
+    let has_landlock = std::fs::read_to_string("/sys/kernel/security/lsm")
+        .is_ok_and(|list| list.contains("landlock"));
+    assert!(!has_landlock || open("landlock.files") == 0, "{report:#}");
+    assert_eq!(coaming(&["score", "--container", "none", "--state", &state]).code, Some(2));
 }

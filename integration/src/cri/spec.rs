@@ -40,6 +40,8 @@ pub struct Pod {
     pub host_pid: bool,
     /// Shares the node's IPC.
     pub host_ipc: bool,
+    /// Its containers share one process namespace, the sandbox's.
+    pub share_processes: bool,
     /// Runs in a user namespace that maps container 0..65535 to 100000.. of the node (containerd 1.7 and later).
     pub user_namespace: bool,
     /// May hold privileged containers.
@@ -160,7 +162,11 @@ impl Pod {
             || vec![wire::IdMapping { host_id: 100_000, container_id: 0, length: 65_536 }];
         wire::NamespaceOption {
             network: if self.host_network { NODE } else { POD },
-            pid: if self.host_pid { NODE } else { CONTAINER },
+            pid: match (self.host_pid, self.share_processes) {
+                (true, _) => NODE,
+                (false, true) => POD,
+                (false, false) => CONTAINER,
+            },
             ipc: if self.host_ipc { NODE } else { POD },
             target_id: String::new(),
             userns_options: self.user_namespace.then(|| wire::UserNamespace {
