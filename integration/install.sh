@@ -23,6 +23,7 @@ WORLDS=(
     bsdutils coreutils findutils hostname mawk mount util-linux # world.sh and the tests' own commands
     iproute2 iptables kmod containernetworking-plugins          # network, and modules that the kernel loads on demand
     busybox-static                                              # images
+    minisign                                                    # signed policies
     debian-archive-keyring patchelf                             # the suites' programs
 )
 

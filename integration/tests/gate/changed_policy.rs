@@ -3,7 +3,7 @@
 use coaming_integration::{Error, PAIRS, can_run};
 
 use crate::setup::{
-    Bench, forget, greedy, no_capability_but, outcome, parsed, policy, runtimes, says,
+    Bench, FREELY, forget, greedy, no_capability_but, outcome, parsed, policy, runtimes, says,
 };
 
 const CHOWN_ALONE: &str = "capabilities: {allow: [CHOWN]}";
@@ -16,7 +16,7 @@ fn a_stricter_policy_of_today_holds_for_an_exec() -> Result<(), Error> {
     }
     for runtime in runtimes() {
         eprintln!("{runtime}");
-        let bench = Bench::new(runtime, "baseline")?;
+        let bench = Bench::with(runtime, "baseline", FREELY)?;
         // `plain` has its filter from the runtime, `launched` from the launcher.
         let [_, plain] = bench.sleepers("plain", |_| {})?;
         policy(&bench.world, "landlock", LANDLOCK)?;
@@ -65,13 +65,13 @@ fn a_looser_policy_of_today_changes_nothing_for_a_container_that_runs() -> Resul
     }
     let [(_, runc), (_, crun), ..] = PAIRS;
     for runtime in [runc, crun] {
-        let bench = Bench::new(runtime, "baseline")?;
+        let bench = Bench::with(runtime, "baseline", FREELY)?;
         let strict = format!("{CHOWN_ALONE}\nnoNewPrivileges: true\n{LANDLOCK}");
         policy(&bench.world, "strict", &strict)?;
         let [_, gated] = bench.sleepers("pinned", |_| {})?;
         forget(&bench.world, "strict")?;
         // The node's own floor too.
-        crate::setup::install(&bench.world, runtime, "node")?;
+        crate::setup::install_with(&bench.world, runtime, "node", FREELY)?;
         let status = parsed(&bench.gated.exec_process(&gated, &greedy(&["probe", "status"]))?);
         no_capability_but(&status, &["CAP_CHOWN"]);
         assert_eq!(status["noNewPrivs"], 1, "{status}");

@@ -3,7 +3,7 @@
 use coaming_integration::cri::{ContainerSpec, Pod};
 use coaming_integration::{Error, Node, Output, PAIRS, Run, can_run, images};
 
-use crate::setup::{Bench, install, outcome, parsed, plain_pair, policy, refusal, says};
+use crate::setup::{Bench, install_with, outcome, parsed, plain_pair, policy, refusal, says};
 
 const CONFIG: &str = "/etc/coaming/config.toml";
 const FOLDER: &str = "/etc/coaming/policy.d";
@@ -72,6 +72,9 @@ const BROKEN: [(&str, &[&str]); 5] = [
     ("spec: {\n", &["x.yaml:"]),
 ];
 
+/// Where the last good policies shall not hold in the place of broken ones.
+const REFUSED: &str = "[policy]\nbroken = \"refuse\"";
+
 fn broken(rest: &str) -> String {
     format!("apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: x}}\n{rest}")
 }
@@ -84,7 +87,7 @@ fn a_broken_policy_starts_no_container_and_says_where_it_is_broken() -> Result<(
     let config = plain_pair();
     let runtime = config.runtime;
     let node = Node::start(config)?;
-    install(node.world(), runtime, "baseline")?;
+    install_with(node.world(), runtime, "baseline", REFUSED)?;
     let (cri, ctr) = (node.cri()?, node.ctr());
     let pod = cri.run_pod(&Pod::new("before", "coaming"))?;
     let running =

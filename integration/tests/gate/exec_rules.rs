@@ -5,7 +5,7 @@ use coaming_integration::{Door, Error, Exec, Node, NodeConfig, PAIRS, Run, can_r
 use serde_json::{Value, json};
 
 use crate::setup::{
-    Bench, forget, greedy, install, no_capability_but, parsed, policy, runtimes, says,
+    Bench, FREELY, forget, greedy, install_with, no_capability_but, parsed, policy, runtimes, says,
 };
 
 const RULES: &str = "
@@ -74,7 +74,7 @@ fn interactive_execs_are_told_from_others_behind_each_shim() -> Result<(), Error
     }
     for (number, (containerd, runtime)) in [PAIRS[0], PAIRS[4]].into_iter().enumerate() {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
-        install(node.world(), runtime, "baseline")?;
+        install_with(node.world(), runtime, "baseline", FREELY)?;
         policy(node.world(), "execs", "exec: {interactive: false}")?;
         for door in Door::of_pair(number) {
             eprintln!("{containerd} with {runtime} through {door:?}");

@@ -4,7 +4,9 @@ use coaming_integration::cri::{ContainerSpec, Pod, Profile};
 use coaming_integration::{Door, Error, Node, NodeConfig, PAIRS, can_run, images, wait_for};
 use serde_json::json;
 
-use crate::setup::{forget, install, no_capability_but, outcome, parsed, policy, refusal, says};
+use crate::setup::{
+    FREELY, forget, install_with, no_capability_but, outcome, parsed, policy, refusal, says,
+};
 
 const BASELINE: [&str; 13] = [
     "CAP_AUDIT_WRITE",
@@ -42,7 +44,7 @@ fn a_pod_that_asks_for_everything_gets_the_floor_or_is_refused_with_the_reason()
     }
     for (number, (containerd, runtime)) in PAIRS.into_iter().enumerate() {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
-        install(node.world(), runtime, "baseline")?;
+        install_with(node.world(), runtime, "baseline", FREELY)?;
         for door in Door::of_pair(number) {
             eprintln!("{containerd} with {runtime} through {door:?}");
             gets_the_floor(&node, door)?;

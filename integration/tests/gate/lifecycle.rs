@@ -4,7 +4,9 @@ use coaming_integration::cri::{ContainerSpec, Pod};
 use coaming_integration::{Door, Error, Node, NodeConfig, PAIRS, Run, can_run, images};
 use serde_json::json;
 
-use crate::setup::{Bench, in_cgroups, install, policy, records, refusal, runtimes, says};
+use crate::setup::{
+    Bench, FREELY, in_cgroups, install_with, policy, records, refusal, runtimes, says,
+};
 
 const LANDLOCK: &str = "landlock: {write: [/tmp, /dev]}";
 
@@ -118,7 +120,7 @@ fn nothing_is_left_when_containerd_has_cleaned_up() -> Result<(), Error> {
     }
     for (number, (containerd, runtime)) in PAIRS.into_iter().enumerate() {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
-        install(node.world(), runtime, "baseline")?;
+        install_with(node.world(), runtime, "baseline", FREELY)?;
         policy(node.world(), "landlock", LANDLOCK)?;
         for door in Door::of_pair(number) {
             eprintln!("{containerd} with {runtime} through {door:?}");

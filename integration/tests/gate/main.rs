@@ -14,6 +14,8 @@ mod kubernetes;
 mod lifecycle;
 mod node_floor;
 mod nri;
+mod policy_life;
+mod reload;
 mod selection;
 mod setup;
 mod trials;

@@ -19,6 +19,21 @@ pub(crate) fn install(world: &World, runtime: Runtime, floor: &str) -> Result<()
     world.write("/etc/coaming/config.toml", configuration(runtime, floor), 0o644)
 }
 
+/// The same, with more lines of configuration.
+pub(crate) fn install_with(
+    world: &World,
+    runtime: Runtime,
+    floor: &str,
+    more: &str,
+) -> Result<(), Error> {
+    install(world, runtime, floor)?;
+    let text = format!("{}{more}\n", configuration(runtime, floor));
+    world.write("/etc/coaming/config.toml", text, 0o644)
+}
+
+/// For tests in which policies come and go, and which are not about how.
+pub(crate) const FREELY: &str = "[policy]\nloosening = \"free\"";
+
 /// Writes a policy, its spec given as the lines below `spec:`, which is line 4 of the file.
 pub(crate) fn policy(world: &World, name: &str, spec: &str) -> Result<(), Error> {
     let lines: String = spec.trim_matches('\n').lines().map(|line| format!("  {line}\n")).collect();
@@ -47,8 +62,13 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(runtime: Runtime, floor: &str) -> Result<Bench, Error> {
+        Bench::with(runtime, floor, "")
+    }
+
+    /// With more lines of configuration.
+    pub(crate) fn with(runtime: Runtime, floor: &str, more: &str) -> Result<Bench, Error> {
         let world = World::new()?;
-        install(&world, runtime, floor)?;
+        install_with(&world, runtime, floor, more)?;
         Ok(Bench {
             world,
             runtime,

@@ -3,7 +3,7 @@
 use coaming_integration::{Error, can_run};
 use serde_json::{Value, json};
 
-use crate::setup::{Bench, forget, outcome, policy, runtimes, says};
+use crate::setup::{Bench, FREELY, forget, outcome, policy, runtimes, says};
 
 const CREATE: [&str; 3] = ["probe", "create", "/etc/new"];
 
@@ -28,7 +28,7 @@ fn what_is_audited_changes_nothing_and_is_told() -> Result<(), Error> {
     }
     for runtime in [runtimes()[0], runtimes()[1]] {
         eprintln!("{runtime}");
-        let bench = Bench::new(runtime, "baseline")?;
+        let bench = Bench::with(runtime, "baseline", FREELY)?;
         const RULES: &str = "readOnlyRootFilesystem: true\nuser: {runAsNonRoot: true}\n";
         policy(
             &bench.world,
@@ -69,7 +69,7 @@ fn a_rollout_reaches_some_pods_and_is_told_of_the_others() -> Result<(), Error> 
     if !can_run()? {
         return Ok(());
     }
-    let bench = Bench::new(runtimes()[0], "baseline")?;
+    let bench = Bench::with(runtimes()[0], "baseline", FREELY)?;
     let share = |percentage: u32| {
         let spec = format!("rollout: {{percentage: {percentage}}}\nreadOnlyRootFilesystem: true\n");
         policy(&bench.world, "staged", &spec)

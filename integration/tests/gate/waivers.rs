@@ -3,7 +3,7 @@
 use coaming_integration::{Bundle, Error, World, can_run};
 use serde_json::{Value, json};
 
-use crate::setup::{Bench, outcome, policy, runtimes, says};
+use crate::setup::{Bench, FREELY, outcome, policy, runtimes, says};
 
 const CREATE: [&str; 3] = ["probe", "create", "/etc/new"];
 /// A century from 2020.
@@ -60,7 +60,7 @@ fn a_waiver_serves_whom_it_names_and_is_told_until_it_ends() -> Result<(), Error
     }
     for runtime in [runtimes()[0], runtimes()[1]] {
         eprintln!("{runtime}");
-        let bench = Bench::new(runtime, "baseline")?;
+        let bench = Bench::with(runtime, "baseline", FREELY)?;
         policy(&bench.world, "held", "readOnlyRootFilesystem: true\nnoNewPrivileges: true\n")?;
         assert!(!trial(&bench, "before", "payments-eu", "ledger")?.0, "held without a waiver");
 
@@ -101,7 +101,7 @@ fn an_exec_after_the_end_is_held_to_what_was_waived() -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
     }
-    let bench = Bench::new(runtimes()[0], "baseline")?;
+    let bench = Bench::with(runtimes()[0], "baseline", FREELY)?;
     policy(
         &bench.world,
         "held",
@@ -123,7 +123,7 @@ fn a_clock_that_is_set_back_brings_no_waiver_back() -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
     }
-    let bench = Bench::new(runtimes()[0], "baseline")?;
+    let bench = Bench::with(runtimes()[0], "baseline", FREELY)?;
     policy(&bench.world, "held", "readOnlyRootFilesystem: true\n")?;
     waive(&bench.world, "readOnlyRootFilesystem", ALIVE)?;
     assert!(trial(&bench, "now", "payments-eu", "ledger")?.0);
@@ -146,7 +146,7 @@ fn a_waiver_that_nobody_answers_for_keeps_everything_from_starting() -> Result<(
     if !can_run()? {
         return Ok(());
     }
-    let bench = Bench::new(runtimes()[0], "baseline")?;
+    let bench = Bench::with(runtimes()[0], "baseline", FREELY)?;
     waive(&bench.world, "landlock", ALIVE)?;
     bench
         .shell("sed -i s/payments-platform/\\'\\'/ /etc/coaming/policy.d/waiver.yaml")?

@@ -30,7 +30,9 @@ impl Look {
     pub(super) fn at(directory: &Path, known: &BTreeSet<String>) -> Look {
         let mut look = Look::once(directory, known);
         for again in 1..LOOKS {
-            if look.seen.is_some() {
+            // A file that was listed and is gone was replaced or removed meanwhile.
+            let is_settled = look.sources.as_ref().is_err_and(|error| !error.is_not_found());
+            if look.seen.is_some() || is_settled {
                 return look;
             }
             std::thread::sleep(Duration::from_millis(10 << again));
