@@ -55,6 +55,7 @@ test-kernels: prerequisites ## Run tests on another kernel, with cgroup v2 alone
 bench: prerequisites build ## Compare the stock shim and coaming's on one node (as root; COAMING_BENCH_PODS, COAMING_BENCH_CREATES)
 	@integration/install.sh
 	$(CARGO) run --release --locked -p coaming-integration --bin bench
+	$(CARGO) run --release --locked -p coaming-shim --example policy_cost
 
 fuzz: ## Run each fuzz target for SECONDS (default 60; needs cargo-fuzz and a nightly toolchain)
 	cd fuzz && for target in $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))); do \

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use coaming_config::trust::{check_trust, read_root_owned};
+use coaming_config::trust::{MAX_FILE_BYTES, check_trust, read_root_owned};
 use coaming_policy::snapshot::{Refusal, Root, Signed, Snapshot, SnapshotError};
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
@@ -64,6 +64,14 @@ pub(super) struct Store {
 impl Store {
     /// Which set is in force; none where there has been none, and why where that cannot be known.
     pub(super) fn current(&self) -> Result<Option<Current>, String> {
+        // Whoever could write the folder could put an older file of root's back.
+        match fs::symlink_metadata(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("{}: {error}", self.folder.display())),
+            Ok(metadata) => {
+                check_trust(&self.folder, &metadata).map_err(|error| error.to_string())?;
+            }
+        }
         let path = self.folder.join(CURRENT);
         let bytes = match read_root_owned(&path) {
             Ok(bytes) => bytes,
@@ -102,7 +110,11 @@ impl Store {
         if let Some((root, bytes)) = snapshot {
             self.write(&self.path(root), bytes)?;
         }
-        self.write(&self.folder.join(CURRENT), &serde_json::to_vec(current)?)?;
+        let bytes = serde_json::to_vec(current)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(io::Error::other("the names of the files are too long together"));
+        }
+        self.write(&self.folder.join(CURRENT), &bytes)?;
         // A start that has read `current` a moment ago opens the last one still.
         let keep = [Some(&current.root), last.as_ref()];
         for entry in fs::read_dir(&self.folder)?.flatten() {

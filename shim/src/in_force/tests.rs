@@ -314,6 +314,9 @@ fn what_others_could_have_written_is_not_the_set_in_force() {
     assert_eq!(demands(&told), 2);
     assert!(told.notes.iter().any(|note| note.contains("chmod")), "{:?}", told.notes);
     assert!(node.start().notes.is_empty(), "written anew");
+    fs::set_permissions(node.kept(), fs::Permissions::from_mode(0o777)).unwrap();
+    let told = node.start();
+    assert!(told.notes.iter().any(|note| note.contains("777")), "{:?}", told.notes);
 }
 
 #[test]

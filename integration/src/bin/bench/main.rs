@@ -1,12 +1,13 @@
 //! `make bench`: the stock shim and coaming's, on one node in one run: memory per pod, creates at once, execs, and the
 //! way of a large output. Both have coaming's wrapper behind them, so that what differs is the shim. Then what a system
-//! call costs under the merged filter.
+//! call costs under the merged filter, and what a thousand policies cost a start.
 //!
 //! `COAMING_BENCH_PODS` is the number of pods (50), `COAMING_BENCH_CREATES` that of creates at once (24).
 
 mod creates;
 mod density;
 mod flow;
+mod policies;
 mod syscalls;
 mod table;
 
@@ -50,6 +51,7 @@ fn measure() -> Result<(), Error> {
         flow::execs(&node)?,
         flow::output(&node)?,
         syscalls::measure(&node)?,
+        policies::measure(runtime)?,
     ] {
         Table::show(&table)?;
     }
