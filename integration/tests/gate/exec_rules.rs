@@ -1,4 +1,4 @@
-//! Rules over exec: commands word by word, terminals, standard input, capabilities; and what is kept of each.
+//! Rules over exec: commands word by word, terminals, standard input, capabilities, users; and what is kept of each.
 
 use coaming_integration::cri::{ContainerSpec, Pod};
 use coaming_integration::{Door, Error, Exec, Node, NodeConfig, PAIRS, Run, can_run, images};
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::setup::{
     Bench, FREELY, forget, greedy, install_with, no_capability_but, parsed, policy, runtimes, says,
+    with_shell,
 };
 
 const RULES: &str = "
@@ -62,6 +63,63 @@ fn an_exec_is_held_to_its_commands_and_recorded() -> Result<(), Error> {
         assert_eq!(mode, "600:0\n");
         bench.gated.delete(&gated)?;
         assert_eq!(bench.records()?, "", "the log of execs goes with its container");
+    }
+    Ok(())
+}
+
+const USERS: &str = "
+exec:
+  user: {runAsNonRoot: true}
+  whenInteractive:
+    commands: [[cat, /proc/self/status]]
+    user: {runAsUser: {ranges: [{min: 1000, max: 1000}]}}
+    capabilities: {allow: []}
+";
+
+/// The container's own user is not the exec's: root's container may be entered, and not as root.
+#[test]
+fn an_exec_is_held_to_its_users_and_an_interactive_one_to_fewer() -> Result<(), Error> {
+    if !can_run()? {
+        return Ok(());
+    }
+    for runtime in [runtimes()[0], runtimes()[1]] {
+        eprintln!("{runtime}");
+        let bench = Bench::new(runtime, "baseline")?;
+        policy(&bench.world, "users", USERS)?;
+        let [stock, gated] = bench.sleepers("users", |_| {})?;
+        const STATUS: [&str; 2] = ["cat", "/proc/self/status"];
+        let plain =
+            |user: &str, command: &[&str]| bench.gated.exec(&gated, &["--user", user], command);
+        let interactive = |wrapper: &std::path::Path, id: &str, user: &str, command: &[&str]| {
+            let words = [&["exec", "--user", user, "--cap", "CAP_KILL", id], command].concat();
+            with_shell(&bench.world, "exec </etc/hostname", wrapper, words)
+        };
+        let wrapper = runtime.wrapper_path();
+
+        assert_eq!(bench.stock.exec(&stock, &["--user", "0"], &STATUS)?.code, 0);
+        let seven = plain("7", &STATUS)?.ok("an exec as 7")?.stdout;
+        says(&seven, &["Uid:\t7\t7\t7\t7"]);
+        for refused in
+            [plain("0", &STATUS)?, bench.gated.exec(&gated, &["--user", "0:7"], &STATUS)?]
+        {
+            assert_ne!(refused.code, 0, "{refused:?}");
+            says(&refused.stderr, &["policy users", "process.user.uid", "other than 0"]);
+        }
+        let wide = interactive(runtime.path().as_ref(), stock.id(), "7", &STATUS)?.ok("stock")?;
+        says(&wide.stdout, &["Uid:\t7\t7\t7\t7"]);
+        assert!(!wide.stdout.contains("CapBnd:\t0000000000000000"), "{wide:?}");
+        let held = interactive(&wrapper, gated.id(), "1000", &STATUS)?.ok("as 1000")?.stdout;
+        says(&held, &["Uid:\t1000\t1000\t1000\t1000", "CapBnd:\t0000000000000000"]);
+        let refused = interactive(&wrapper, gated.id(), "7", &STATUS)?;
+        assert_ne!(refused.code, 0, "{refused:?}");
+        says(&refused.stderr, &["policy users", "process.user.uid", "1000"]);
+        let refused = interactive(&wrapper, gated.id(), "1000", &["cat"])?;
+        assert_ne!(refused.code, 0, "{refused:?}");
+        says(&refused.stderr, &["policy users", "process.args"]);
+        // Without an input the same is none of the stricter rules' affair.
+        assert_eq!(plain("1000", &["cat"])?.code, 0);
+        bench.gated.delete(&gated)?;
+        bench.stock.delete(&stock)?;
     }
     Ok(())
 }

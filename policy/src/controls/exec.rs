@@ -1,8 +1,14 @@
-//! `exec`: which processes may join a container that runs, and with what.
+//! `exec`: which processes may join a container that runs, as whom and with what.
 //!
 //! A command is judged word by word, never as one string: `["sh", "-c", "*"]` is three words, and what
-//! a shell makes of the third is the shell's affair. Whether a kubelet's probe or a person asks cannot
-//! be told here: both come through CRI with the same words.
+//! a shell makes of the third is the shell's affair.
+//!
+//! Whether a kubelet's probe or lifecycle hook asks or a person does cannot be told here. The kubelet asks
+//! by CRI's `ExecSync`, `kubectl exec` by `Exec`; containerd starts both through one function, with the
+//! container's own process, the words of the command, an id drawn at random and no word of which it
+//! was (internal/cri/server/container_execsync.go, `execInternal`). What differs is a terminal or standard
+//! input, which `ExecSync` does not have, and a `kubectl exec` without `-i` and `-t` has not either. And
+//! who reaches CRI may call either.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::capabilities::Capabilities;
 use super::glob::Glob;
+use super::user::User;
 use super::{Asked, Finding, Mismatch, Rule, Scope};
 use crate::proc::Seen;
 use crate::spec::view;
@@ -34,6 +41,28 @@ pub struct ExecDocument {
     /// process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
+    /// As whom such a process may run, beyond what `user` says of every process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
+    /// What counts besides for a process with a terminal or standard input: less than for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_interactive: Option<LimitsDocument>,
+}
+
+/// What a policy writes of interactive execs alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LimitsDocument {
+    /// The commands that may be executed with a terminal or standard input, as in `exec.commands`; both
+    /// lists must allow one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commands: Option<BTreeSet<Command>>,
+    /// The capabilities that such a process may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
+    /// As whom such a process may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
 }
 
 fn allowed() -> bool {
@@ -85,61 +114,69 @@ impl fmt::Display for Command {
     }
 }
 
-/// The rule: every list of commands must have one that matches, since the common part of two lists of
-/// patterns is no list of patterns.
+/// The rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Exec {
-    /// The lists of each policy that has one.
-    pub commands: BTreeSet<BTreeSet<Command>>,
     /// Whether a terminal is allowed.
     pub terminal: bool,
     /// Whether a terminal or standard input is.
     pub interactive: bool,
+    /// What counts for every exec.
+    pub always: Limits,
+    /// What counts besides for one with a terminal or standard input.
+    pub when_interactive: Limits,
+}
+
+/// What an exec may run, with what and as whom: every list of commands must have one that matches, since
+/// the common part of two lists of patterns is no list of patterns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// The lists of each policy that has one.
+    pub commands: BTreeSet<BTreeSet<Command>>,
     /// The ceiling of capabilities.
     pub capabilities: Capabilities,
+    /// The users and groups.
+    pub user: User,
 }
 
 impl From<ExecDocument> for Exec {
     fn from(document: ExecDocument) -> Self {
+        let ExecDocument { commands, terminal, interactive, capabilities, user, .. } = document;
         Exec {
-            commands: document.commands.into_iter().collect(),
-            terminal: document.terminal,
-            interactive: document.interactive,
-            capabilities: document.capabilities.unwrap_or_else(Capabilities::top),
+            terminal,
+            interactive,
+            always: LimitsDocument { commands, capabilities, user }.into(),
+            when_interactive: document.when_interactive.unwrap_or_default().into(),
         }
     }
 }
 
-impl Rule for Exec {
-    const CONTROL: &'static str = "exec";
-    const SCOPE: Scope = Scope::Exec;
-
-    fn top() -> Self {
-        Exec {
-            commands: BTreeSet::new(),
-            terminal: true,
-            interactive: true,
-            capabilities: Capabilities::top(),
+impl From<LimitsDocument> for Limits {
+    fn from(document: LimitsDocument) -> Self {
+        Limits {
+            commands: document.commands.into_iter().collect(),
+            capabilities: document.capabilities.unwrap_or_else(Capabilities::top),
+            user: document.user.unwrap_or_else(User::top),
         }
+    }
+}
+
+impl Limits {
+    fn top() -> Self {
+        LimitsDocument::default().into()
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Exec {
+        Limits {
             commands: &self.commands | &other.commands,
-            terminal: self.terminal && other.terminal,
-            interactive: self.interactive && other.interactive,
             capabilities: self.capabilities.meet(&other.capabilities),
+            user: self.user.meet(&other.user),
         }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
-        let refused = |field: &str, asked: Value, allowed: String| Finding {
-            field: field.to_owned(),
-            asked,
-            allowed,
-            remedy: None,
-        };
         let mut findings = Vec::new();
         let arguments: Vec<&str> = view::strings(asked.spec, "process.args").collect();
         for list in &self.commands {
@@ -151,15 +188,46 @@ impl Rule for Exec {
                 findings.push(refused("process.args", json!(arguments), allowed));
             }
         }
+        findings.extend(self.user.tighten(asked));
+        findings.extend(self.capabilities.tighten(asked));
+        findings
+    }
+}
+
+impl Rule for Exec {
+    const CONTROL: &'static str = "exec";
+    const SCOPE: Scope = Scope::Exec;
+
+    fn top() -> Self {
+        ExecDocument { terminal: true, interactive: true, ..ExecDocument::default() }.into()
+    }
+
+    fn meet(&self, other: &Self) -> Self {
+        Exec {
+            terminal: self.terminal && other.terminal,
+            interactive: self.interactive && other.interactive,
+            always: self.always.meet(&other.always),
+            when_interactive: self.when_interactive.meet(&other.when_interactive),
+        }
+    }
+
+    fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
+        let mut findings = Vec::new();
         let terminal = view::at(asked.spec, "process.terminal") == Some(&Value::Bool(true));
         if terminal && !(self.terminal && self.interactive) {
             findings.push(refused("process.terminal", json!(true), "no terminal".to_owned()));
         }
-        if asked.exec.is_some_and(|exec| exec.stdin) && !self.interactive {
+        let stdin = asked.exec.is_some_and(|exec| exec.stdin);
+        if stdin && !self.interactive {
             let allowed = "no standard input (an exec without -i)".to_owned();
             findings.push(refused("process", json!("standard input"), allowed));
         }
-        findings.extend(self.capabilities.tighten(asked));
+        if terminal || stdin {
+            // Together, since of two remedies for one field the second would undo the first.
+            findings.extend(self.always.meet(&self.when_interactive).tighten(asked));
+        } else {
+            findings.extend(self.always.tighten(asked));
+        }
         findings
     }
 
@@ -167,6 +235,10 @@ impl Rule for Exec {
         // What is seen is the container's first process, of which the rule says nothing.
         Vec::new()
     }
+}
+
+fn refused(field: &str, asked: Value, allowed: String) -> Finding {
+    Finding { field: field.to_owned(), asked, allowed, remedy: None }
 }
 
 #[cfg(test)]
@@ -257,6 +329,69 @@ mod tests {
     }
 
     #[test]
+    fn users_are_those_of_the_rule_whoever_the_container_runs_as() {
+        let rule = rule(json!({"user": {"runAsNonRoot": true,
+            "runAsUser": {"ranges": [{"min": 0, "max": 999}]}}}));
+        let within =
+            |user: Value| is_within(&rule, &json!({"process": {"user": user, "capabilities": {}}}));
+        assert!(within(json!({"uid": 65, "gid": 0})));
+        for user in [json!({"uid": 0}), json!({}), json!({"uid": 1000}), json!(null)] {
+            assert!(!within(user.clone()), "{user}");
+        }
+    }
+
+    #[test]
+    fn interactive_execs_are_held_to_more() {
+        let rule = rule(json!({
+            "commands": [["sh", "..."], ["ls", "..."]],
+            "capabilities": {"allow": ["KILL", "CHOWN"]},
+            "whenInteractive": {"commands": [["sh"]], "capabilities": {"allow": ["KILL", "BPF"]},
+                "user": {"runAsNonRoot": true}},
+        }));
+        let (facts, node) = request();
+        let held = json!({"bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_BPF"]});
+        let found = |args: Value, uid: u32, terminal: bool, stdin: bool| -> Vec<String> {
+            let spec = json!({"process": {"args": args, "terminal": terminal,
+                "user": {"uid": uid}, "capabilities": held}});
+            let exec = Some(Executing { bounding: &[], stdin });
+            let asked = Asked { spec: &spec, facts: &facts, node: &node, exec };
+            let describe = |finding: Finding| match finding.remedy {
+                None => finding.field,
+                Some(remedy) => format!("{remedy:?}"),
+            };
+            rule.tighten(&asked).into_iter().map(describe).collect()
+        };
+        let plain = found(json!(["ls", "/"]), 0, false, false);
+        assert_eq!(plain.len(), 1, "{plain:?}");
+        assert!(plain[0].contains("CAP_CHOWN") && !plain[0].contains("CAP_BPF"), "{plain:?}");
+        for (terminal, stdin) in [(true, false), (false, true), (true, true)] {
+            let fields = found(json!(["ls", "/"]), 0, terminal, stdin);
+            assert_eq!(fields[..2], ["process.args", "process.user.uid"], "{fields:?}");
+            let allowed = found(json!(["sh"]), 7, terminal, stdin);
+            assert_eq!(allowed.len(), 1, "{allowed:?}");
+            assert!(allowed[0].contains("CAP_KILL"), "{allowed:?}");
+            for lost in ["CAP_CHOWN", "CAP_BPF"] {
+                assert!(!allowed[0].contains(lost), "what both allow, and no more: {allowed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_at_every_depth() {
+        for document in [
+            json!({"users": {}}),
+            json!({"user": {"runAsNotRoot": true}}),
+            json!({"whenInteractive": {"terminal": false}}),
+            json!({"whenInteractive": {"user": {"runAsUser": [7]}}}),
+        ] {
+            assert!(
+                serde_json::from_value::<ExecDocument>(document.clone()).is_err(),
+                "{document}"
+            );
+        }
+    }
+
+    #[test]
     fn capabilities_are_taken_away() {
         let sets = ["bounding", "effective", "permitted"];
         let fields = sets.map(|set| format!("process.capabilities.{set}"));
@@ -266,22 +401,46 @@ mod tests {
 
     impl Generated for Exec {
         fn generators() -> (BoxedStrategy<Self>, BoxedStrategy<Value>) {
-            let commands = [json!(["sh"]), json!(["sh", "..."]), json!(["ls", "*"]), json!(["s*"])];
-            let commands = proptest::option::weighted(0.4, subsequence(commands.to_vec(), 1..=3));
-            let capabilities =
-                proptest::option::of(subsequence(vec!["KILL", "CHOWN", "BPF"], 0..=3));
-            let rules = (commands, any::<bool>(), select(vec![true, true, false]), capabilities)
-                .prop_map(|(commands, terminal, interactive, allow)| {
+            let limits = || {
+                let commands =
+                    [json!(["sh"]), json!(["sh", "..."]), json!(["ls", "*"]), json!(["s*"])];
+                let commands =
+                    proptest::option::weighted(0.4, subsequence(commands.to_vec(), 1..=3));
+                let capabilities =
+                    proptest::option::of(subsequence(vec!["KILL", "CHOWN", "BPF"], 0..=3));
+                let ranges = |max: u32| json!({"ranges": [{"min": 5, "max": max}]});
+                let users = [
+                    json!({"runAsNonRoot": true}),
+                    json!({"runAsUser": ranges(9)}),
+                    json!({"runAsUser": ranges(30), "runAsGroup": ranges(30)}),
+                    json!({"supplementalGroups": ranges(9)}),
+                    json!({"supplementalGroups": ranges(30)}),
+                ];
+                let user = proptest::option::weighted(0.3, select(users.to_vec()));
+                (commands, capabilities, user).prop_map(|(commands, allow, user)| {
                     let capabilities = allow.map(|allow| json!({"allow": allow}));
-                    rule(json!({"commands": commands, "terminal": terminal,
-                        "interactive": interactive, "capabilities": capabilities}))
-                });
+                    json!({"commands": commands, "capabilities": capabilities, "user": user})
+                })
+            };
+            let interactive = proptest::option::weighted(0.5, limits());
+            let allowed = || select(vec![true, true, false]);
+            let rules = (limits(), allowed(), allowed(), interactive).prop_map(
+                |(mut document, terminal, interactive, limits)| {
+                    document["terminal"] = json!(terminal);
+                    document["interactive"] = json!(interactive);
+                    document["whenInteractive"] = json!(limits);
+                    rule(document)
+                },
+            );
             let args =
                 select(vec![json!(["sh"]), json!(["sh"]), json!(["sh", "-c"]), json!(["ls", "/"])]);
             let held = subsequence(vec!["CAP_KILL", "CAP_CHOWN", "CAP_BPF"], 0..=3);
-            let specs = (args, select(vec![false, false, false, true]), held).prop_map(
-                |(args, terminal, held)| {
+            let groups = subsequence(vec![0, 7, 15], 0..=3);
+            let terminal = proptest::bool::weighted(0.4);
+            let specs = (args, terminal, held, select(vec![0, 7, 7, 15]), groups).prop_map(
+                |(args, terminal, held, uid, groups)| {
                     json!({"process": {"args": args, "terminal": terminal,
+                        "user": {"uid": uid, "gid": uid, "additionalGids": groups},
                         "capabilities": {"bounding": held, "effective": held}}})
                 },
             );
