@@ -302,6 +302,33 @@ mod tests {
         assert_eq!(one.equals(&with(json!([allow, eperm]))), Ok(false));
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_boundary_is_told_by_the_first_number_beyond_it() {
+        // openat2 is 437; below it, 436 gets the default.
+        let one = function(&json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["openat2"], "action": "SCMP_ACT_ALLOW"}]}));
+        let told = one.normal().unwrap().to_json();
+        let native = told.pointer("/architectures/SCMP_ARCH_X86_64").unwrap();
+        assert_eq!(native.pointer("/enosysFrom"), Some(&json!(437)));
+        assert_eq!(native.pointer("/syscalls"), Some(&json!({"openat2": "SCMP_ACT_ALLOW"})));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_boundary_above_which_all_is_leaves_no_default() {
+        // read is 0: whatever the default is, every other number gets the runtime's ENOSYS.
+        let read = |default: Value| {
+            let mut profile = default;
+            profile["syscalls"] = json!([{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]);
+            function(&profile)
+        };
+        let bounded = read(json!({"defaultAction": "SCMP_ACT_ERRNO"}));
+        let plain = read(json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38}));
+        assert_eq!(bounded.equals(&plain), Ok(true));
+        assert_eq!(bounded.equals(&read(json!({"defaultAction": "SCMP_ACT_ALLOW"}))), Ok(false));
+    }
+
     #[test]
     fn flags_count_as_they_work() {
         let with =
