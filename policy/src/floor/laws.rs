@@ -214,8 +214,11 @@ fn including_a_policy_widens_nothing() {
         parse_policies("p.yaml", &text).unwrap()[0].floor("p.yaml", &mut |_| panic!()).unwrap()
     };
     let changed = Cell::new(0);
-    let lists = proptest::sample::subsequence(Include::ALL.to_vec(), 1..=5);
-    proptest!(ProptestConfig::with_cases(CASES), |(f in any_floor(), list in lists, spec in any_spec())| {
+    // Most random requests are of root or of nobody's AppArmor profile, and the standards refuse those.
+    let some = proptest::sample::subsequence(Include::ALL.to_vec(), 1..=5);
+    let lists = prop_oneof![Just(vec![Include::Default]), some];
+    let floors = prop_oneof![Just(Shown(Floor::default())), any_floor()];
+    proptest!(ProptestConfig::with_cases(CASES), |(f in floors, list in lists, spec in any_spec())| {
         let included = included(&list);
         let held = holds_for(Door::Create, &spec, &f.0, &included)?;
         let _ = holds_for(Door::Exec, &exec_of(&spec), &f.0, &included)?;
