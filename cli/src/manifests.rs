@@ -57,7 +57,7 @@ impl Assumed {
             .iter()
             .flat_map(|pod| pod.containers.iter().map(move |planned| (pod, planned)));
         all.filter(|(_, planned)| self.only.as_ref().is_none_or(|only| *only == planned.name))
-            .map(|(pod, planned)| Chosen { pod, planned, node: with_joins(&node, planned) })
+            .map(|(pod, planned)| Chosen { pod, planned, node: with_joins(&node, pod) })
             .collect()
     }
 
@@ -79,9 +79,9 @@ impl Assumed {
     }
 }
 
-/// This machine, where the container's namespaces are those of the manifest's pod.
-pub(crate) fn with_joins(node: &Node, planned: &Planned) -> Node {
-    let joins = planned.joins.iter().map(|(path, behind)| {
+/// This machine, where the namespaces that the manifest's pod joins are what they would be.
+pub(crate) fn with_joins(node: &Node, pod: &Pod) -> Node {
+    let joins = pod.containers.iter().flat_map(|planned| &planned.joins).map(|(path, behind)| {
         let joined = match behind {
             Behind::Host => Joined::Host,
             Behind::Pod => Joined::Other,

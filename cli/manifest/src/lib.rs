@@ -13,6 +13,8 @@ mod container;
 mod environment;
 mod error;
 mod field;
+#[cfg(test)]
+mod hostile;
 mod identity;
 mod mounts;
 mod namespaces;

@@ -87,7 +87,7 @@ pub(super) fn judge(
         for pod in &manifests.pods {
             for planned in &pod.containers {
                 let name = format!("{} {}/{}: {}", pod.kind, pod.namespace, pod.name, planned.name);
-                add(name, &planned.name, &planned.spec, &with_joins(&node, planned))?;
+                add(name, &planned.name, &planned.spec, &with_joins(&node, pod))?;
             }
         }
     }

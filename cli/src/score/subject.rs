@@ -1,7 +1,7 @@
 //! What is scored: a spec with the filters and Landlock layers that are really loaded.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use coaming_policy::controls::landlock::Layer;
 use coaming_policy::controls::{Joined, Node, Rule, Support};
@@ -70,8 +70,10 @@ impl Subject {
         };
         let mut beside_enforced = Vec::new();
         for spec in beside {
-            if let Verdict::Admit(admission) = admit(spec)? {
-                beside_enforced.push(admission.spec);
+            match admit(spec)? {
+                Verdict::Admit(admission) => beside_enforced.push(admission.spec),
+                // Where a pod's sandbox does not start, nothing of the pod does.
+                Verdict::Refuse(refusal) => return Ok(Err(refusal)),
             }
         }
         let beside: Vec<&Value> = beside_enforced.iter().collect();
@@ -232,8 +234,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn read(record: Record) -> Result<Kept, CommandError> {
-        let path = PathBuf::from(&record.bundle);
-        let bundle = Bundle::open(Some(Path::new(&path)), geteuid())?;
+        let bundle = Bundle::open(Some(Path::new(&record.bundle)), geteuid())?;
         let config = bundle.path().join("config.json");
         let spec = json::parse_spec(&bundle.read_config()?.bytes)
             .map_err(|error| CommandError::Json { path: config, error })?;

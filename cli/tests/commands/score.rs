@@ -109,6 +109,11 @@ fn what_a_sandbox_sets_for_its_pod_counts() {
         "  privileged: true",
         &["--floor", "baseline", "--only", "app"]
     )));
+    // Where the sandbox is refused, nothing of its pod starts.
+    let refused = "  actions: {sysctls: refuse}\n  sysctls: {allow: []}\n  match: {containerTypes: [sandbox]}";
+    let said = score(&manifest, refused, &["--floor", "node", "--only", "app"]);
+    assert!(said.out.contains("Pod web: app: refused"), "{}", said.out);
+    assert!(said.out.contains("kernel.msgmax"), "{}", said.out);
 }
 
 #[test]
