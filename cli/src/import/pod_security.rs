@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::object::Object;
 use super::written::{Policy, Written};
+use crate::output::count;
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
 const LEVELS: [&str; 3] = ["privileged", "baseline", "restricted"];
@@ -65,7 +66,10 @@ pub(super) fn import(objects: &[Object], written: &mut Written) {
         spec.push_str(&format!("  include: [pss/{level}]\n"));
         written.policies.push(Policy {
             name: format!("pod-security-{mode}-{level}"),
-            from: format!("Pod Security labels of {} Namespaces", namespaces.len()),
+            from: format!(
+                "Pod Security labels of {}",
+                count(namespaces.len(), "Namespace", "Namespaces")
+            ),
             namespaces,
             images: Vec::new(),
             sandboxes: true,

@@ -161,7 +161,7 @@ fn broken_tests_are_errors_with_their_place() {
         (
             "",
             one("manifest: pod.yaml, expct: {}"),
-            "6:25: unknown field \"expct\"; did you mean \"expect\"?",
+            "6:35: unknown field \"expct\"; did you mean \"expect\"?",
         ),
         ("", one("manifest: pod.yaml, expect: {verdict: admitted}"), "did you mean \"admit\"?"),
         ("", one("expect: {verdict: admit}"), "one of manifest, bundle and spec"),

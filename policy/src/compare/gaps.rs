@@ -51,6 +51,8 @@ pub(super) struct Gap<'a> {
     pub(super) after: String,
     /// The containers for which it is missing.
     pub(super) parts: Vec<Scope>,
+    /// Those of them for which it is made all the same, where only some are no longer selected.
+    pub(super) except: Option<Scope>,
     pub(super) old: Place,
     pub(super) new: Option<Place>,
 }
@@ -276,7 +278,11 @@ impl<'s, 'a, 'b, R: Order> Search<'s, 'a, 'b, R> {
             let line = |policy: &Policy<'_>, clause: &Clause<R>| {
                 if of_policy { policy.line } else { clause.source.line }
             };
+            let except = successor.map(|(other, _)| &other.scope).filter(|scope| {
+                cause == Cause::Match && !parts.iter().all(|part| scope.is_apart_from(part))
+            });
             gaps.push(Gap {
+                except: except.cloned(),
                 policy: policy.name,
                 control: R::CONTROL,
                 field: clause.source.field.clone(),

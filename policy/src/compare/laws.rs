@@ -83,17 +83,21 @@ fn selector() -> impl Strategy<Value = String> {
     let namespaces = proptest::option::weighted(0.7, subsequence(NAMESPACES.to_vec(), 0..=2));
     let containers = proptest::option::weighted(0.3, subsequence(vec!["x", "y"], 1..=2));
     let types = select(vec!["", "", "[sandbox]", "[sandbox, container]"]);
-    (namespaces, containers, types).prop_map(|(namespaces, containers, types)| {
-        let lists = [("namespaces", namespaces), ("containers", containers)];
-        let mut fields: Vec<String> = lists
-            .into_iter()
-            .filter_map(|(name, names)| Some(format!("{name}: {}", list(&names?))))
-            .collect();
-        if !types.is_empty() {
-            fields.push(format!("containerTypes: {types}"));
-        }
-        format!("  match: {{{}}}\n", fields.join(", "))
-    })
+    let user_namespace = proptest::option::weighted(0.2, any::<bool>());
+    (namespaces, containers, types, user_namespace).prop_map(
+        |(namespaces, containers, types, own)| {
+            let lists = [("namespaces", namespaces), ("containers", containers)];
+            let mut fields: Vec<String> = lists
+                .into_iter()
+                .filter_map(|(name, names)| Some(format!("{name}: {}", list(&names?))))
+                .collect();
+            if !types.is_empty() {
+                fields.push(format!("containerTypes: {types}"));
+            }
+            fields.extend(own.map(|own| format!("userNamespace: {own}")));
+            format!("  match: {{{}}}\n", fields.join(", "))
+        },
+    )
 }
 
 fn mode() -> impl Strategy<Value = String> {
@@ -115,7 +119,10 @@ fn actions() -> impl Strategy<Value = String> {
         "  actions: {privileged: refuse, rlimits: refuse}\n",
     ]);
     let best_effort = select(vec!["", "", "  bestEffort: [landlock, appArmor]\n"]);
-    (refused, best_effort).prop_map(|(refused, leave)| format!("{refused}{leave}"))
+    let included =
+        select(vec!["", "", "", "  include: [pss/baseline]\n", "  include: [pss/restricted]\n"]);
+    (refused, best_effort, included)
+        .prop_map(|(refused, leave, included)| format!("{refused}{leave}{included}"))
 }
 
 fn rules() -> impl Strategy<Value = BTreeMap<&'static str, &'static str>> {
@@ -249,7 +256,9 @@ fn facts() -> impl Strategy<Value = Facts> {
     let names = select(vec![None, Some("x"), Some("y")]);
     let uid = proptest::option::of(0u8..20);
     let kinds = select(vec!["container", "container", "sandbox"]);
-    (namespaces.clone(), namespaces, names, uid, kinds).prop_map(|(said, also, name, uid, kind)| {
+    let spaces = select(vec![json!([]), json!([]), json!([{"type": "user"}])]);
+    (namespaces.clone(), namespaces, names, uid, kinds, spaces).prop_map(|facts| {
+        let (said, also, name, uid, kind, spaces) = facts;
         let mut annotations = json!({"io.kubernetes.cri.container-type": kind});
         for (key, value) in [
             ("io.kubernetes.cri.sandbox-namespace", said),
@@ -263,7 +272,7 @@ fn facts() -> impl Strategy<Value = Facts> {
         if let Some(uid) = uid {
             annotations["io.kubernetes.cri.sandbox-uid"] = json!(uid.to_string());
         }
-        Facts::of("c", &json!({"annotations": annotations}))
+        Facts::of("c", &json!({"annotations": annotations, "linux": {"namespaces": spaces}}))
     })
 }
 

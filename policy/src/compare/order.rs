@@ -143,10 +143,10 @@ pub(super) fn seccomp_in_brief(rule: &Seccomp) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controls::landlock::{Landlock, LandlockDocument};
+    use crate::controls::landlock::Landlock;
     use crate::controls::{Node, Support};
     use proptest::prelude::*;
-    use proptest::sample::{select, subsequence};
+    use proptest::sample::subsequence;
     use serde_json::json;
 
     fn seccomp(document: serde_json::Value) -> Seccomp {
@@ -199,28 +199,19 @@ mod tests {
         assert!(example.unwrap().starts_with("bpf("));
     }
 
+    /// Rules of rights of several ABIs: reading, writing, `REFER`, `TRUNCATE`, `IOCTL_DEV`.
     fn landlock() -> impl Strategy<Value = Landlock> {
-        let paths = || {
-            proptest::option::of(
-                subsequence(vec!["/a", "/b"], 0..=2).prop_map(|paths| json!(paths)),
-            )
-        };
-        let ports = proptest::option::of(select(vec![json!([]), json!([80])]));
-        let rights = select(vec![
-            json!([]),
-            json!([{"path": "/a", "access": ["REFER"]}]),
-            json!([{"path": "/b", "access": ["TRUNCATE", "IOCTL_DEV"]}]),
-        ]);
-        let scopes = select(vec![json!([]), json!(["signal"])]);
-        (paths(), paths(), ports, rights, scopes).prop_map(|(read, write, bind, rights, scopes)| {
-            let mut document = json!({"rights": rights, "scopes": scopes});
-            for (field, value) in [("read", read), ("write", write), ("bind", bind)] {
-                if let Some(value) = value {
-                    document[field] = value;
-                }
-            }
-            let document = serde_json::from_value::<LandlockDocument>(document).unwrap();
-            Landlock::load(&document, &mut crate::builtin::no_profiles).unwrap()
+        let rights = subsequence(vec![1u64 << 2, 1 << 1, 1 << 13, 1 << 14, 1 << 15], 0..=5);
+        let granted = (0u64..1 << 16, 0u64..1 << 16);
+        let net = (0u64..4, 0u64..4, 0u64..4);
+        (rights, granted, net).prop_map(|(rights, (on_a, on_b), (handled_net, port, scoped))| {
+            let handled: u64 = rights.iter().sum();
+            serde_json::from_value(json!([{
+                "handledFs": handled, "handledNet": handled_net, "scoped": scoped,
+                "paths": {"/a": on_a & handled, "/b": on_b & handled},
+                "ports": {"80": port & handled_net},
+            }]))
+            .unwrap()
         })
     }
 

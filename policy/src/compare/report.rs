@@ -178,7 +178,11 @@ fn containers(gaps: &[Gap<'_>]) -> String {
             parts.push(part.clone());
         }
     }
-    Scope::gathered(&parts).in_words()
+    let all = Scope::gathered(&parts).in_words();
+    match gaps.iter().find_map(|gap| gap.except.as_ref()) {
+        Some(except) => format!("{all}, except {}", except.in_words()),
+        None => all,
+    }
 }
 
 fn of_waiver(

@@ -114,6 +114,12 @@ fn selectors_modes_and_rollouts_count() {
         &["spec.match ... no longer selects them; for containers of namespace a"],
         &["spec.match ... selects them now; for containers of namespace c"],
     );
+    let found =
+        between(&with("  match: {namespaces: ['a*']}"), &with("  match: {namespaces: [ab]}"));
+    assert!(
+        found[0].ends_with("for containers of namespace a*, except containers of namespace ab"),
+        "{found:#?}"
+    );
     differs(
         &with("  mode: enforce"),
         &with("  mode: audit"),
