@@ -96,7 +96,7 @@ pub fn audit(request: &Request<'_>, admission: &Admission, audited: &Floor) -> A
     notes.extend(pass.degraded.into_iter().map(|degraded| {
         format!("{} would be degraded: {} ({})", degraded.control, degraded.lost, degraded.policy)
     }));
-    Audit { changes: pass.changes, refusals: pass.reasons, notes }
+    Audit { changes: pass.changes, refusals: pass.reasons, notes, kernel_log: None }
 }
 
 /// One application of a floor.

@@ -15,6 +15,7 @@ pub mod expression;
 pub mod facts;
 pub mod floor;
 pub mod json;
+pub mod kernel_log;
 pub mod launch;
 pub mod proc;
 pub mod snapshot;

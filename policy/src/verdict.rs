@@ -1,5 +1,7 @@
 //! What is decided about a request.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -72,12 +74,32 @@ pub struct Audit {
     pub refusals: Vec<Reason>,
     /// What cannot be known before they are enforced.
     pub notes: Vec<String>,
+    /// What the kernel logs of it while the container runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_log: Option<KernelLog>,
+}
+
+/// System calls that the container may make, that an audited policy would deny, and that the kernel
+/// therefore logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KernelLog {
+    /// Their names; each is logged for all arguments or for some.
+    pub syscalls: BTreeSet<String>,
+    /// Those of them that are logged for arguments too for which the policy would allow them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub beyond: BTreeSet<String>,
+    /// The policies that asked for it.
+    pub policies: Vec<Source>,
 }
 
 impl Audit {
     /// Whether nothing would have been otherwise.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.refusals.is_empty() && self.notes.is_empty()
+        self.changes.is_empty()
+            && self.refusals.is_empty()
+            && self.notes.is_empty()
+            && self.kernel_log.is_none()
     }
 }
 

@@ -24,6 +24,7 @@ pub fn examine(spec: &Value) -> Node {
         landlock_abi: sys::landlock_abi(),
         lsms: security_modules(),
         kernel: kernel(),
+        logs_seccomp: logs_seccomp(),
         joins: joins(spec),
         hook_digests: hook_digests(spec),
     }
@@ -43,6 +44,12 @@ fn security_modules() -> Vec<String> {
         modules.push("selinux".to_owned());
     }
     modules
+}
+
+/// Whether the kernel logs what a filter answers with SECCOMP_RET_LOG (seccomp(2), "/proc interfaces").
+fn logs_seccomp() -> bool {
+    fs::read_to_string("/proc/sys/kernel/seccomp/actions_logged")
+        .is_ok_and(|actions| actions.split_ascii_whitespace().any(|action| action == "log"))
 }
 
 fn kernel() -> (u32, u32) {

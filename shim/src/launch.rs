@@ -100,6 +100,15 @@ pub fn check_for_runtime(section: &Value, runtime: &Path, cache: &Path) -> Resul
     Ok(())
 }
 
+/// Makes sure that a profile can be compiled for the launcher.
+///
+/// # Errors
+/// Those of compiling it.
+pub fn check_for_launcher(profile: &Profile, cache: &Path) -> Result<(), LaunchError> {
+    compiled(profile, cache).map(drop)?;
+    Ok(())
+}
+
 /// The launcher's program of a profile.
 fn compiled(profile: &Profile, cache: &Path) -> Result<Vec<Instruction>, SeccompError> {
     cached(profile, "launcher", cache, compile)

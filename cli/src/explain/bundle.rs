@@ -6,12 +6,13 @@ use coaming_policy::controls::Node;
 use coaming_policy::decide::{Door, Request, audit, decide};
 use coaming_policy::facts::Facts;
 use coaming_policy::json;
+use coaming_policy::kernel_log;
 use coaming_policy::launch::is_reserved;
 use coaming_policy::spec::view;
 use coaming_policy::verdict::{Audit, Verdict};
 use coaming_shim::bundle::Bundle;
 use coaming_shim::config::HOOK;
-use coaming_shim::host;
+use coaming_shim::{host, launch};
 use nix::unistd::geteuid;
 use serde_json::Value;
 
@@ -68,6 +69,8 @@ pub(super) fn judge(
         audit: Audit::default(),
         notes: demands.notes,
         launcher: false,
+        plan: None,
+        enforced: None,
         policies: in_force::policies(floor),
         floor: floor.clone(),
         execs: Vec::new(),
@@ -75,10 +78,14 @@ pub(super) fn judge(
     };
     match decide(&request, floor) {
         Verdict::Refuse(refusal) => report.reasons = refusal.reasons,
-        Verdict::Admit(admission) => {
+        Verdict::Admit(mut admission) => {
             report.verdict = Decision::Admitted;
             report.launcher = !admission.launch.is_empty();
+            report.plan = report.launcher.then(|| launch::digest(&admission.launch));
             report.audit = audit(&request, &admission, &demands.audit);
+            let (audited, audit) = (&demands.audit, &mut report.audit);
+            kernel_log::ask(&request, &mut admission, audited, audit, kernel_log::compiles);
+            report.enforced = Some(admission.spec);
             report.changes = admission.changes;
             report.degraded = admission.degraded;
             report.notes.extend(admission.notes);

@@ -40,6 +40,8 @@ pub(super) fn explain(id: &str, root: Option<&Path>, state: &Path) -> Result<Rep
         audit: record.audit,
         notes,
         launcher: record.plan.is_some(),
+        plan: record.plan.clone(),
+        enforced: None,
         policies: in_force::policies(&record.floor),
         floor: record.floor,
         execs: exec_log::read(&own.private),

@@ -16,6 +16,7 @@ use coaming_policy::verdict::{Audit, Change, Degraded, Reason};
 use coaming_shim::config::STATE;
 use coaming_shim::exec_log::Executed;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::demanded::Choice;
 use crate::error::CommandError;
@@ -84,6 +85,12 @@ struct Report {
     notes: Vec<String>,
     /// Whether the launcher stands before the workload, for Landlock and seccomp.
     launcher: bool,
+    /// The digest of what the launcher does, as the record has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<String>,
+    /// The spec as the runtime gets it, but for the launcher and coaming's own hooks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enforced: Option<Value>,
     policies: Vec<Policy>,
     floor: Floor,
     /// The execs that were kept, the oldest first.

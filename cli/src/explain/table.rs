@@ -116,7 +116,17 @@ fn show_audit(audit: &Audit, out: &mut dyn Write) -> Result<(), CommandError> {
         format!("{}: {} would be {} ({policies})", change.field, cut(&asked), cut(&enforced))
     });
     let refusals = audit.refusals.iter().map(|reason| format!("would not start: {reason}"));
-    list(out, "Audited, not enforced", changes.chain(refusals).chain(audit.notes.iter().cloned()))
+    list(out, "Audited, not enforced", changes.chain(refusals).chain(audit.notes.iter().cloned()))?;
+    let logged = audit.kernel_log.iter().map(|log| {
+        let more = |name: &String| match log.beyond.contains(name) {
+            true => format!("{name} (of other arguments too)"),
+            false => name.clone(),
+        };
+        let names: Vec<String> = log.syscalls.iter().map(more).collect();
+        let policies: Vec<String> = log.policies.iter().map(origin).collect();
+        format!("{} ({})", names.join(", "), policies.join(", "))
+    });
+    list(out, "Logged by the kernel, and not denied", logged)
 }
 
 /// The last execs; all of them are in the JSON.

@@ -96,7 +96,7 @@ impl Function {
     }
 
     /// The patterns of one syscall that are right in 64 bits and, truncated, in 32.
-    fn rules(&self, call: &Call) -> Result<Vec<(Cube, Action)>, TooMany> {
+    pub(super) fn rules(&self, call: &Call) -> Result<Vec<(Cube, Action)>, TooMany> {
         let narrow = self.arches.iter().any(|arch| arch.is_narrow());
         let wide = self.arches.iter().any(|arch| !arch.is_narrow());
         if !narrow {

@@ -164,6 +164,9 @@ pub struct Node {
     pub lsms: Vec<String>,
     /// The kernel's version, major and minor.
     pub kernel: (u32, u32),
+    /// Whether the kernel logs calls that a filter answers with `SECCOMP_RET_LOG`: whether
+    /// `/proc/sys/kernel/seccomp/actions_logged` has `log`.
+    pub logs_seccomp: bool,
     /// For each path that the spec joins a namespace by: what is behind it.
     pub joins: BTreeMap<String, Joined>,
     /// SHA-256, in lower-case hex, of each hook binary that the spec names and that is a regular

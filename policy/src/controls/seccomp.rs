@@ -15,7 +15,7 @@ use super::{Asked, Finding, Mismatch, Rule, Scope, socket_family};
 use crate::document::DocumentError;
 use crate::proc::Seen;
 use crate::seccomp::{
-    Arch, Function, Profile, Reading, SeccompError, Source, Target, builtin, deny_profile,
+    Arch, Function, Logging, Profile, Reading, SeccompError, Source, Target, builtin, deny_profile,
     is_known, suggest as nearest_syscall,
 };
 use crate::spec::edit::Edit;
@@ -48,6 +48,12 @@ pub struct SeccompDocument {
     /// always is. `[]` is the machine's own alone. Calls of others kill the process's thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architectures: Option<BTreeSet<String>>,
+    /// `true`: for as long as the rule is audited, the kernel logs each call that it would deny
+    /// (`SCMP_ACT_LOG`), with the process's id, its program and the call; nothing is denied by that. Where
+    /// the rule is enforced it changes nothing: a profile's own flag `SECCOMP_FILTER_FLAG_LOG` is for
+    /// calls that are denied.
+    #[serde(default)]
+    pub log: bool,
 }
 
 /// Names are checked as they are read, so that an error has the place of the name.
@@ -93,6 +99,8 @@ pub struct Seccomp {
     pub(crate) deny_syscalls: BTreeSet<String>,
     pub(crate) deny_socket_families: BTreeSet<u64>,
     pub(crate) architectures: Option<BTreeSet<String>>,
+    #[serde(default)]
+    pub(crate) log: bool,
 }
 
 /// Why a policy's seccomp rule was not taken.
@@ -148,6 +156,7 @@ impl Seccomp {
             deny_syscalls: document.deny_syscalls,
             deny_socket_families,
             architectures: document.architectures,
+            log: document.log,
         })
     }
 
@@ -156,6 +165,38 @@ impl Seccomp {
     pub fn beneath_landlock() -> Seccomp {
         let names = ["mount", "mount_setattr", "move_mount", "pivot_root", "umount", "umount2"];
         Seccomp { deny_syscalls: names.map(str::to_owned).into(), ..Seccomp::default() }
+    }
+
+    /// Whether the kernel is to log what the rule would deny while it is audited.
+    pub fn logs(&self) -> bool {
+        self.log
+    }
+
+    /// The container's profile with `SCMP_ACT_LOG` for the calls that it allows and the rule would deny;
+    /// `None` where that is none.
+    ///
+    /// # Errors
+    /// Where there is no such profile that is exact, or it could not stand for the container's.
+    pub fn logging(&self, asked: &Asked<'_>) -> Result<Option<Logging>, SeccompError> {
+        let section = view::at(asked.spec, FIELD);
+        let Some(tried) = self.demanded(asked, section.is_none())? else { return Ok(None) };
+        let Some(section) = section else { return Function::everything().logging(&tried) };
+        let profile = Profile::from_oci(section)?;
+        if profile.notifies() || profile.listener().is_some() {
+            return Err(SeccompError::Unsupported {
+                what: "logging beside a seccomp listener".to_owned(),
+                why: "the container's profile is left to its agent".to_owned(),
+            });
+        }
+        if !profile.is_read_alike()? {
+            // Written anew it could deny what the runtime, reading it otherwise, allows.
+            return Err(SeccompError::Unsupported {
+                what: "logging beside a profile that runtimes do not all read alike".to_owned(),
+                why: "give the container another, or a policy with a seccomp floor, which writes it anew"
+                    .to_owned(),
+            });
+        }
+        Function::of(&profile, Reading::Runtime)?.logging(&tried)
     }
 
     /// What the rule demands of a container with these capabilities; `None` where it demands nothing.
@@ -281,6 +322,7 @@ impl Rule for Seccomp {
                 (Some(ours), Some(theirs)) => Some(ours & theirs),
                 (ours, theirs) => ours.as_ref().or(theirs.as_ref()).cloned(),
             },
+            log: self.log || other.log,
         }
     }
 
@@ -298,7 +340,8 @@ impl Rule for Seccomp {
 
     fn verify(&self, seen: &Seen) -> Vec<Mismatch> {
         // SECCOMP_MODE_FILTER is 2; which filter it is, the kernel does not tell.
-        if *self == Seccomp::top() || seen.seccomp_mode == 2 {
+        let demanded = Seccomp { log: false, ..self.clone() };
+        if demanded == Seccomp::top() || seen.seccomp_mode == 2 {
             return Vec::new();
         }
         vec![Mismatch {
@@ -462,10 +505,11 @@ mod tests {
             let strings = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
             let denied = subsequence(strings(&["keyctl", "mount", "socket"]), 0..=2);
             let seldom = || proptest::bool::weighted(0.3);
-            let rules = (denied, seldom(), seldom(), seldom()).prop_map(|(deny, x, y, beneath)| {
+            let inputs = (denied, seldom(), seldom(), seldom(), seldom());
+            let rules = inputs.prop_map(|(deny, x, y, beneath, log)| {
                 let floor = x.then_some("no-keyctl.json");
                 let families = if y { vec!["AF_ALG"] } else { vec![] };
-                let rule = rule(json!({"denySyscalls": deny, "floor": floor,
+                let rule = rule(json!({"denySyscalls": deny, "floor": floor, "log": log,
                     "denySocketFamilies": families, "architectures": y.then(Vec::<String>::new)}));
                 if beneath { rule.meet(&Seccomp::beneath_landlock()) } else { rule }
             });

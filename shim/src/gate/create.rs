@@ -8,6 +8,7 @@ use coaming_policy::demands::Demands;
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
 use coaming_policy::json;
+use coaming_policy::kernel_log;
 use coaming_policy::launch as placement;
 use coaming_policy::spec::edit::Edit;
 use coaming_policy::spec::view;
@@ -53,7 +54,7 @@ impl Gate {
             Verdict::Admit(admission) => *admission,
             Verdict::Refuse(refusal) => return Err(refused("create", &id, refusal.reasons)),
         };
-        let audit = audit(&request, &admission, &audited);
+        let mut audit = audit(&request, &admission, &audited);
         admission.notes.extend(notes);
         if create.no_pivot {
             admission.notes.push(
@@ -67,6 +68,17 @@ impl Gate {
         {
             return Err(GateError::Program { id, error });
         }
+        // An exec is held to what was decided; that calls are logged besides is no part of it.
+        let plan = (!admission.launch.is_empty()).then(|| launch::digest(&admission.launch));
+        kernel_log::ask(&request, &mut admission, &audited, &mut audit, |profile, launcher| {
+            match launcher {
+                true => launch::check_for_launcher(profile, &self.filters()),
+                false => {
+                    launch::check_for_runtime(&profile.to_oci(), &self.runtime, &self.filters())
+                }
+            }
+            .map_err(|error| error.to_string())
+        });
         state::sweep(&self.state);
         let state = self.state_of(&global, &id);
         state.reserve()?;
@@ -87,7 +99,7 @@ impl Gate {
             process: admission.spec.get("process").cloned().unwrap_or_default(),
             seccomp: admission.seccomp.clone(),
             bounding: bounding(&admission.spec),
-            plan: (!admission.launch.is_empty()).then(|| launch::digest(&admission.launch)),
+            plan,
             floor,
             exec_floor,
             update_floor,
