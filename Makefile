@@ -13,7 +13,7 @@ export CARGO_INCREMENTAL := 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help prerequisites build install uninstall fmt lint test test-kernels oracle bench fuzz demo clean
+.PHONY: help prerequisites build install uninstall fmt lint test test-kernels oracle bench fuzz mutants demo clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,6 +56,11 @@ bench: prerequisites build ## Compare the stock shim and coaming's on one node (
 	@integration/install.sh
 	$(CARGO) run --release --locked -p coaming-integration --bin bench
 	$(CARGO) run --release --locked -p coaming-shim --example policy_cost
+
+mutants: ## Change what decides in policy/, a line at a time, and see a test fail (FUNCTIONS, a regex; needs cargo-mutants; hours)
+	$(CARGO) mutants --package coaming-policy --package coaming-seccomp --jobs 1 --timeout 300 \
+	  --re '$(or $(FUNCTIONS),::(meet|join|tighten|at_least_as_strict_as|partition|selects|decide|normal|diff|logging)\b)' \
+	  --output '$(TARGET)' -- --lib
 
 fuzz: ## Run each fuzz target for SECONDS (default 60; needs cargo-fuzz and a nightly toolchain)
 	cd fuzz && for target in $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))); do \
