@@ -163,7 +163,7 @@ fn broken_tests_are_errors_with_their_place() {
             one("manifest: pod.yaml, expct: {}"),
             "6:35: unknown field \"expct\"; did you mean \"expect\"?",
         ),
-        ("", one("manifest: pod.yaml, expect: {verdict: admitted}"), "did you mean \"admit\"?"),
+        ("", one("manifest: pod.yaml, expect: {verdict: admits}"), "did you mean \"admit\"?"),
         ("", one("expect: {verdict: admit}"), "one of manifest, bundle and spec"),
         ("", one("manifest: none.yaml, expect: {verdict: admit}"), "none.yaml"),
         (

@@ -187,8 +187,13 @@ mod tests {
         // What a profile with conditions answers is not known, but that it is itself.
         let default = json!({"floor": "runtime-default", "denySyscalls": ["bpf"]});
         assert!(within(default.clone(), json!({"floor": "runtime-default"})));
-        assert!(!within(json!({"floor": "runtime-default"}), default));
+        assert!(!within(json!({"floor": "runtime-default"}), default.clone()));
         assert!(!within(json!({"floor": "some"}), json!({"floor": "runtime-default"})));
+        let native = json!({"floor": "runtime-default", "architectures": []});
+        assert!(
+            !within(default.clone(), native.clone())
+                && within(native, json!({"floor": "runtime-default"}))
+        );
         assert!(!within(json!({"default": "more"}), json!({"floor": "some"})));
     }
 
