@@ -187,7 +187,7 @@ fn broken_tests_are_errors_with_their_place() {
             one("manifest: pod.yaml, expect: {verdict: admit}"),
             "spec.node.kernel",
         ),
-        ("", "  []\n".to_owned(), "no cases"),
+        ("", "    []\n".to_owned(), "no cases"),
     ] {
         let said = run(&tested(NNP, head, &cases), &[]);
         assert_eq!(said.code, Some(2), "{cases}: {}", said.out);
