@@ -10,15 +10,19 @@
 
 mod kubelet;
 mod pods;
+mod verdicts;
 mod view;
+
+use std::collections::BTreeMap;
 
 use coaming_integration::cri::Sandbox;
 use coaming_integration::{Containerd, Error, Node, NodeConfig, PAIRS, can_run, wait_for};
 use coaming_manifest::{Behind, Manifests, Planned, Role, Settings, read_with};
+use coaming_policy::controls::Joined;
 use serde_json::{Value, json};
 
 use kubelet::{Kubelet, UID};
-use view::{Joined, View};
+use view::View;
 
 #[test]
 fn what_is_planned_is_what_containerd_makes() -> Result<(), Error> {
@@ -119,17 +123,25 @@ fn differences(
     };
     let ours = View::of(&planned.spec, &mut |_, path| joined(path));
     let mut failed = None;
+    let mut joins = BTreeMap::new();
     let mut theirs = View::of(real, &mut |kind, path| {
-        behind(node, kind, path).unwrap_or_else(|error| {
+        let joined = behind(node, kind, path).unwrap_or_else(|error| {
             failed = Some(error);
             Joined::Other
-        })
+        });
+        joins.insert(path.to_owned(), joined);
+        joined
     });
     if let Some(error) = failed {
         return Err(error);
     }
     theirs.rename(&sandbox.id, id);
-    Ok(ours.differences(&theirs, planned.role, node.config().containerd))
+    let mut differences = ours.differences(&theirs, planned.role, node.config().containerd);
+    // What older containerds make of a sandbox is judged otherwise, as it differs (view.rs).
+    if planned.role != Role::Sandbox || node.config().containerd == Containerd::V2 {
+        differences.extend(verdicts::differences(planned, real, &joins));
+    }
+    Ok(differences)
 }
 
 /// What is behind a path by which a real spec joins a namespace.

@@ -5,14 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coaming_integration::Containerd;
 use coaming_manifest::Role;
+use coaming_policy::controls::Joined;
 use serde_json::{Value, json};
-
-/// What is behind a namespace that is joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Joined {
-    Host,
-    Other,
-}
 
 /// Every judged field by its place, in one spelling.
 pub(crate) struct View(BTreeMap<String, Value>);
@@ -66,7 +60,7 @@ impl View {
                 None => "its own",
                 Some(path) => match behind(kind, path) {
                     Joined::Host => "the host's",
-                    Joined::Other => "the pod's",
+                    Joined::Other | Joined::Unknown => "the pod's",
                 },
             };
             put(&format!("linux.namespaces.{kind}"), json!(how));
