@@ -58,6 +58,16 @@ pub fn ask(
                     arch.oci()
                 ));
             }
+            if !logging.left_out.is_empty() {
+                let names: Vec<&str> = logging.left_out.iter().map(String::as_str).collect();
+                audit.notes.push(format!(
+                    "{source} would deny some of {}, and others are denied already; none of them is logged, since                      32-bit programs would lose what is allowed of them",
+                    names.join(", ")
+                ));
+            }
+            if logging.syscalls.is_empty() {
+                return;
+            }
             put(admission, logging.profile, launcher);
             let policies: Vec<Source> =
                 clauses.iter().map(|clause| clause.source.clone()).collect();

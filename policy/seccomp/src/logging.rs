@@ -6,16 +6,18 @@
 //! not made. Where one list of rules for all architectures cannot tell apart what would be denied and what would not, a
 //! call is logged for more arguments, and that is told.
 //!
-//! Three places have less to say. Numbers that have no name are not logged. Of `socketcall` and `ipc` it is only sure that
+//! Four places have less to say. Numbers that have no name are not logged. Of `socketcall` and `ipc` it is only sure that
 //! they are answered as before, logged or not: what stands behind their pointers libseccomp logs as a whole. And where
 //! the profile that is tried out does not cover an architecture it would kill every call there, which no rule by name
-//! says: such calls may or may not be logged.
+//! says: such calls may or may not be logged. And a call behind a multiplexer of which some is denied and some would be
+//! (sockets of one family and of another) is not logged, where the machine also runs the 32-bit calls: that is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cube::Cube;
 use super::function::{Call, Function, too_complex};
 use super::order::place;
-use super::syscalls::{self, MULTIPLEXERS, SPAN};
+use super::syscalls::{self, MULTIPLEXERS, Multiplexer, SPAN};
 use super::table::{Table, TooMany, combine};
 use super::{Action, Arch, Profile, Reading, SeccompError};
 
@@ -28,6 +30,8 @@ pub struct Logging {
     pub syscalls: BTreeSet<String>,
     /// Those of them that are logged for arguments too for which they would be allowed.
     pub beyond: BTreeSet<String>,
+    /// System calls of which some would be denied and are not logged.
+    pub left_out: BTreeSet<String>,
     /// Architectures whose calls would all be killed, and are not all logged.
     pub not_covered: BTreeSet<Arch>,
 }
@@ -62,7 +66,7 @@ impl Function {
                 numbers.filter_map(|nr| syscalls::name(nr, *arch))
             }));
         }
-        let mut calls = BTreeMap::new();
+        let (mut calls, mut left_out) = (BTreeMap::new(), BTreeSet::new());
         for name in names {
             let call = if is_multiplexer(name) {
                 self.call(name)
@@ -72,7 +76,12 @@ impl Function {
                 };
                 let call = Call { wide: half(false)?, narrow: half(true)? };
                 match self.rules(&call) {
-                    Ok(_) => call,
+                    Ok(_) if call == self.call(name) => call,
+                    Ok(rules) if self.keeps_multiplexer(name, &rules) => call,
+                    Ok(_) => {
+                        left_out.insert(name.to_owned());
+                        self.call(name)
+                    }
                     Err(TooMany) => self.wholly_logged(name),
                 }
             };
@@ -83,12 +92,30 @@ impl Function {
         let marked = Self { calls, ..self.clone() };
         let profile = marked.to_profile()?;
         let written = Self::of(&profile, Reading::Runtime)?;
-        let (syscalls, beyond) = self.checked(tried, &written)?;
-        if syscalls.is_empty() {
+        let (syscalls, beyond) = self.checked(tried, &written, &left_out)?;
+        if syscalls.is_empty() && left_out.is_empty() {
             return Ok(None);
         }
         let not_covered = &self.arches - &tried.arches;
-        Ok(Some(Logging { profile, syscalls, beyond, not_covered }))
+        Ok(Some(Logging { profile, syscalls, beyond, left_out, not_covered }))
+    }
+
+    /// Whether libseccomp makes of these rules what it should for the multiplexer before the call, if there is one:
+    /// rules of one action that look at the first argument alone. Others would cost the multiplexer as a whole.
+    fn keeps_multiplexer(&self, name: &str, rules: &[(Cube, Action)]) -> bool {
+        let left_to_libseccomp = |multiplexer: &Multiplexer| {
+            let own = self.call(multiplexer.name);
+            let ruled = own.wide.uniform().is_some_and(|all| all != self.default && own.is(all));
+            !ruled && multiplexer.calls.iter().any(|(_, call)| *call == name)
+        };
+        if !MULTIPLEXERS.iter().any(left_to_libseccomp)
+            || !self.arches.iter().any(|arch| arch.has_multiplexer())
+        {
+            return true;
+        }
+        let first = rules.first().map(|(_, action)| *action);
+        let plain = |cube: &Cube| cube.0.iter().skip(1).all(|pattern| pattern.mask == 0);
+        rules.iter().all(|(cube, action)| Some(*action) == first && plain(cube))
     }
 
     /// For conditions that take too many rules to write down.
@@ -125,6 +152,7 @@ impl Function {
         &self,
         tried: &Self,
         written: &Self,
+        left_out: &BTreeSet<String>,
     ) -> Result<(BTreeSet<String>, BTreeSet<String>), SeccompError> {
         if let Some(arch) = self.arches.symmetric_difference(&written.arches).next() {
             return Err(inexact(&format!("the calls of {}", arch.oci())));
@@ -135,7 +163,8 @@ impl Function {
             // One number above all that are known stands for those that are yet to come.
             for nr in arch.base()..=arch.base() + SPAN {
                 let name = syscalls::name(nr, arch);
-                let free = !covered || name.is_none_or(is_multiplexer);
+                let free = !covered
+                    || name.is_none_or(|name| is_multiplexer(name) || left_out.contains(name));
                 let (was, is) = (self.answers(arch, nr), written.answers(arch, nr));
                 let call = || name.map_or_else(|| format!("number {nr}"), str::to_owned);
                 let want = combine(&was, &tried.answers_if_covered(arch, nr), |was, tried| {
@@ -264,23 +293,42 @@ mod tests {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_family_beside_one_that_is_denied_is_left_out_and_all_else_is_logged() {
+        let given = denying(&["mount"], &[38]);
+        let sockets: BTreeSet<String> = ["socket", "socketpair"].map(str::to_owned).into();
+        let logging = given.logging(&denying(&["keyctl"], &[16])).unwrap().unwrap();
+        assert_eq!(
+            (&logging.left_out, &logging.syscalls),
+            (&sockets, &["keyctl".to_owned()].into())
+        );
+        let at = answers(&logging);
+        let socket = |family| at("socket", [family, 0, 0, 0, 0, 0]);
+        assert_eq!((socket(38), socket(16)), (Action::Errno(1), Action::Allow));
+        assert_eq!(at("keyctl", [0; 6]), Action::Log);
+        let logging = given.logging(&runtime_default()).unwrap().unwrap();
+        assert!(logging.syscalls.contains("keyctl") && logging.left_out.is_subset(&sockets));
+        assert_eq!(answers(&logging)("mount", [0; 6]), Action::Errno(1));
+    }
+
     #[test]
     fn what_would_answer_otherwise_is_not_made() {
         let given = Function::everything();
         let tried = denying(&["mount"], &[]);
         let marked = given.logging(&tried).unwrap().unwrap();
         let written = Function::of(&marked.profile, Reading::Runtime).unwrap();
-        assert!(given.checked(&tried, &written).is_ok());
+        assert!(given.checked(&tried, &written, &BTreeSet::new()).is_ok());
         for other in
             [denying(&["mount"], &[]), given.clone(), given.clone().restrict_to(&BTreeSet::new())]
         {
-            let error = given.checked(&tried, &other).unwrap_err().to_string();
+            let error = given.checked(&tried, &other, &BTreeSet::new()).unwrap_err().to_string();
             assert!(error.contains("nothing is logged"), "{error}");
         }
         // More than would be denied is logged where it must be, and told.
         let more = given.logging(&denying(&["mount", "read"], &[])).unwrap().unwrap();
         let written = Function::of(&more.profile, Reading::Runtime).unwrap();
-        let (_, beyond) = given.checked(&tried, &written).unwrap();
+        let (_, beyond) = given.checked(&tried, &written, &BTreeSet::new()).unwrap();
         assert_eq!(beyond, ["read".to_owned()].into());
     }
 
@@ -309,8 +357,13 @@ mod tests {
                     let (was, would) =
                         (given.eval(arch, name, *args), tried.eval(arch, name, *args));
                     let is = program.as_ref().map_or(was, |program| run(program, arch, nr, *args));
-                    let free = is_multiplexer(name) || !tried.arches.contains(&arch);
-                    let beyond = logging.as_ref().is_some_and(|l| l.beyond.contains(*name));
+                    let told = |names: fn(&Logging) -> &BTreeSet<String>| {
+                        logging.as_ref().is_some_and(|logging| names(logging).contains(*name))
+                    };
+                    let free = is_multiplexer(name)
+                        || !tried.arches.contains(&arch)
+                        || told(|logging| &logging.left_out);
+                    let beyond = told(|logging| &logging.beyond);
                     let allowed = is == logged(was, would)
                         || is == logged(was, Action::Log) && (free || beyond)
                         || is == was && free;

@@ -164,10 +164,6 @@ impl From<LimitsDocument> for Limits {
 }
 
 impl Limits {
-    fn top() -> Self {
-        LimitsDocument::default().into()
-    }
-
     fn meet(&self, other: &Self) -> Self {
         Limits {
             commands: &self.commands | &other.commands,
