@@ -68,6 +68,7 @@ impl<'a> Run<'a> {
             Node::Has(of, name) => Val::Bool(self.node(of)?.under(name)?.is_some()),
             Node::Index(of, at) => {
                 let (of, at) = (self.node(of)?, self.node(at)?);
+                self.step(at.bytes())?;
                 index(&of, &at)?
             }
             Node::List(items) => {
@@ -86,7 +87,7 @@ impl<'a> Run<'a> {
             }
             Node::Ordered(order, one, other) => {
                 let (one, other) = (self.node(one)?, self.node(other)?);
-                self.step(one.bytes().min(other.bytes()))?;
+                self.step(one.bytes().max(other.bytes()))?;
                 let compared = match (&one, &other) {
                     (Val::Whole(one), Val::Whole(other)) => one.cmp(other),
                     (Val::Text(one), Val::Text(other)) => one.cmp(other),
@@ -106,7 +107,10 @@ impl<'a> Run<'a> {
             Node::Within(part, of, sought) => {
                 let (of, sought) = (self.node(of)?, self.node(sought)?);
                 let (of, sought) = (of.text()?, sought.text()?);
-                self.step(if *part == Part::Anywhere { of.len() } else { sought.len() })?;
+                self.step(sought.len())?;
+                if *part == Part::Anywhere {
+                    self.step(of.len())?;
+                }
                 Val::Bool(match part {
                     Part::Start => of.starts_with(sought),
                     Part::End => of.ends_with(sought),
@@ -150,8 +154,9 @@ impl<'a> Run<'a> {
         let mut pending = None;
         // What is looped over is looked at as it is reached, so that a long list costs what is used of it.
         for item in elements(over)? {
-            let item = item?;
+            // What is not there costs its step too: it was the client who wrote it.
             self.step(0)?;
+            let Some(item) = item? else { continue };
             self.elements.push(item.clone());
             let holds = self.node(body).and_then(|value| value.flag());
             self.elements.pop();
@@ -182,7 +187,9 @@ impl<'a> Run<'a> {
         }
         for item in elements(other.clone())? {
             self.step(0)?;
-            if self.equal(one, &item?)? {
+            if let Some(item) = item?
+                && self.equal(one, &item)?
+            {
                 return Ok(true);
             }
         }
@@ -191,7 +198,7 @@ impl<'a> Run<'a> {
 
     /// Values of different types are not equal.
     fn equal(&mut self, one: &Val<'a>, other: &Val<'a>) -> Result<bool, Fault> {
-        self.step(one.bytes().min(other.bytes()))?;
+        self.step(one.bytes().max(other.bytes()))?;
         Ok(match (one, other) {
             (Val::Bool(one), Val::Bool(other)) => one == other,
             (Val::Whole(one), Val::Whole(other)) => one == other,
@@ -201,6 +208,7 @@ impl<'a> Run<'a> {
                     return Ok(false);
                 }
                 for (key, value) in map {
+                    self.step(key.len())?;
                     let Some(value) = Val::of(value)? else { continue };
                     match other.under(key)? {
                         Some(another) if self.equal(&value, &another)? => {}
@@ -217,8 +225,9 @@ impl<'a> Run<'a> {
                     return Ok(false);
                 }
                 for (item, another) in elements(one.clone())?.zip(elements(other.clone())?) {
-                    if !self.equal(&item?, &another?)? {
-                        return Ok(false);
+                    match (item?, another?) {
+                        (Some(item), Some(another)) if self.equal(&item, &another)? => {}
+                        _ => return Ok(false),
                     }
                 }
                 true
@@ -248,17 +257,19 @@ fn index<'a>(of: &Val<'a>, at: &Val<'a>) -> Result<Val<'a>, Fault> {
     }
 }
 
+/// What a list or the keys of a map hold at a place; `None` for a key whose value is null.
+type Held<'a> = Result<Option<Val<'a>>, Fault>;
+
 /// The elements of a list, or the keys of a map.
-fn elements<'a>(
-    of: Val<'a>,
-) -> Result<Box<dyn Iterator<Item = Result<Val<'a>, Fault>> + 'a>, Fault> {
+fn elements<'a>(of: Val<'a>) -> Result<Box<dyn Iterator<Item = Held<'a>> + 'a>, Fault> {
     Ok(match of {
-        Val::List(items) => Box::new(items.into_iter().map(Ok)),
+        Val::List(items) => Box::new(items.into_iter().map(Some).map(Ok)),
         Val::Tree(Value::Array(items)) => Box::new(items.iter().map(|item| {
-            Val::of(item)?.ok_or_else(|| Fault::Missing("element: it is null".to_owned()))
+            let there = Val::of(item)?;
+            there.ok_or_else(|| Fault::Missing("element: it is null".to_owned())).map(Some)
         })),
         Val::Tree(Value::Object(object)) => Box::new(
-            object.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| Ok(Val::Text(key))),
+            object.iter().map(|(key, value)| Ok((!value.is_null()).then_some(Val::Text(key)))),
         ),
         _ => return Err(Fault::Type("a list or a map")),
     })

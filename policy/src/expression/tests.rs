@@ -239,6 +239,32 @@ fn the_worst_expression_over_the_largest_annotations_ends() {
     }
 }
 
+/// What a client writes costs steps even where nothing comes of it: nulls, and keys that are long.
+#[test]
+fn nulls_and_long_keys_are_not_free() {
+    let nulls: serde_json::Map<String, Value> =
+        (0..300_000).map(|n| (n.to_string(), Value::Null)).collect();
+    let long = json!({"k".repeat(2_000_000): 1});
+    let spec = json!({"nulls": nulls, "long": long, "key": "k".repeat(2_000_000), "list": vec![0; 10_000]});
+    for text in [
+        "spec.nulls.exists(n, true)",
+        "spec.list.all(e, !spec.nulls.exists(n, true))",
+        "spec.list.all(e, spec.long == spec.long)",
+        "spec.list.all(e, spec.key in spec.long)",
+        "spec.list.all(e, spec.long[spec.key] == 1)",
+        "spec.list.all(e, 'k'.contains(spec.key) || true)",
+        "spec.list.all(e, spec.key != 'k')",
+    ] {
+        let started = Instant::now();
+        let outcome = of_spec(text, &spec);
+        assert!(started.elapsed() < Duration::from_secs(5), "{text}: {:?}", started.elapsed());
+        assert!(
+            matches!(&outcome, Outcome::Fault(why) if why.contains("steps")),
+            "{text}: {outcome:?}"
+        );
+    }
+}
+
 /// Running out of steps is final: no other side makes up for it.
 #[test]
 fn running_out_of_steps_decides() {

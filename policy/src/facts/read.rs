@@ -30,6 +30,8 @@ const REFERENCES: &[&str] = &[
 ];
 /// CRI-O: the image's id (the digest of its configuration), and `name@digest`, separated by commas.
 const IMAGE_ID: &str = "io.kubernetes.cri-o.ImageRef";
+/// How many digests are kept; an image has as many as the repositories it was pulled from.
+const MAX_DIGESTS: usize = 64;
 const REPO_DIGESTS: &str = "io.kubernetes.cri-o.ImageRepoDigests";
 /// CRI-O: the labels that the kubelet gave to this container (or sandbox), as JSON.
 const LABELS: &str = "io.kubernetes.cri-o.Labels";
@@ -125,12 +127,16 @@ fn digests(spec: &Value) -> Vec<String> {
     let said = |key: &str| spec.get("annotations")?.get(key)?.as_str();
     let of_references = REFERENCES.iter().filter_map(|key| said(key));
     let of_repositories = said(REPO_DIGESTS).into_iter().flat_map(|list| list.split(','));
-    let mut digests: Vec<String> =
-        of_references.chain(of_repositories).filter_map(digest_in).map(str::to_owned).collect();
+    let mut digests: Vec<String> = of_references
+        .chain(of_repositories)
+        .filter_map(digest_in)
+        .take(MAX_DIGESTS)
+        .map(str::to_owned)
+        .collect();
     if let Some(id) = said(IMAGE_ID) {
         let id = id.strip_prefix("sha256:").unwrap_or(id);
         if is_sha256(id) {
-            digests.push(format!("sha256:{id}"));
+            digests.insert(0, format!("sha256:{id}"));
         }
     }
     digests
@@ -215,7 +221,7 @@ mod tests {
             "io.kubernetes.cri-o.ImageRef": a,
             "io.kubernetes.cri-o.ImageRepoDigests": format!("r/x@sha256:{b},r/y@sha256:{b},r/y@sha256:{c}"),
         });
-        assert_eq!(of(crio), [&b, &c, &a].map(|hex| format!("sha256:{hex}")));
+        assert_eq!(of(crio), [&a, &b, &c].map(|hex| format!("sha256:{hex}")));
     }
 
     #[test]
