@@ -97,7 +97,7 @@ impl Node {
         if let Ok(demands) = self.demands_of(&in_force, facts) {
             return Ok((in_force, demands));
         }
-        // A part of the snapshot that no start before has read.
+        // A part of the snapshot is damaged that no start before has read.
         let in_force = self.keeper().anew(access)?;
         let demands = self.demands_of(&in_force, facts)?;
         Ok((in_force, demands))
