@@ -49,6 +49,9 @@ pub enum BreakGlassError {
     Ended(String),
 }
 
+/// A waiver, and whether it is honoured.
+pub type Answered = (WaiverDocument, Result<Granted, BreakGlassError>);
+
 /// The waivers of a file, each with why it is not honoured where that is so.
 ///
 /// # Errors
@@ -60,7 +63,7 @@ pub fn break_glass(
     keys: &Keys,
     hours: u64,
     now: Moment,
-) -> Result<Vec<(WaiverDocument, Result<Granted, BreakGlassError>)>, BreakGlassError> {
+) -> Result<Vec<Answered>, BreakGlassError> {
     let utf8 = std::str::from_utf8(text)
         .map_err(|_| BreakGlassError::TooWide("it is not UTF-8".to_owned()))?;
     let signed = match signature {

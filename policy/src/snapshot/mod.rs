@@ -23,7 +23,7 @@ mod waiver;
 mod tests;
 
 pub use acceptance::{Kept, Offer, Refusal, SetInForce, Verdict, judge};
-pub use break_glass::{BreakGlassError, break_glass};
+pub use break_glass::{Answered, BreakGlassError, break_glass};
 pub use encode::encode;
 pub use index::Root;
 pub use manifest::{ManifestError, check_manifest};
