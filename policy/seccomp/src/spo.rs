@@ -285,6 +285,20 @@ spec:
     }
 
     #[test]
+    fn versions_words_and_listeners_are_those_of_the_operator() {
+        let unheard = OBJECT.replace("/v1beta1", "/v9");
+        assert!(profile(&unheard).unwrap_err().to_string().contains("apiVersion"));
+        // A word that YAML 1.1 takes for a boolean is a name.
+        let odd = with("/spec", "disabled", json!(false))
+            .replace("\"disabled\":false", "\"disabled\":\"no\"");
+        assert!(profile(&odd).is_err());
+        assert!(profile(&OBJECT.replace("spec:\n", "spec:\n  disabled: no\n")).is_err());
+        let listening = profile(&with("/spec", "listenerPath", json!("/run/agent.sock"))).unwrap();
+        assert!(listening.listener().is_some());
+        assert!(profile(OBJECT).unwrap().listener().is_none());
+    }
+
+    #[test]
     fn an_object_is_its_section_in_yaml_and_in_json() {
         let read = profile(OBJECT).unwrap();
         let native = Arch::native().oci();
