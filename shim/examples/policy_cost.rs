@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ use serde_json::{Value, json};
 const STARTS: u32 = 200;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("CPU time of policy in one start, in microseconds (mean of {STARTS})\n");
-    println!("  {:<34} {:>10} {:>10} {:>10}", "", "look", "+ demands", "+ verdict");
+    let mut out = std::io::stdout();
+    writeln!(out, "CPU time of policy in one start, in microseconds (mean of {STARTS})\n")?;
+    writeln!(out, "  {:<34} {:>10} {:>10} {:>10}", "", "look", "+ demands", "+ verdict")?;
     for (name, count, spread) in [
         ("1 policy", 1, Spread::Namespaces),
         ("1,000, each for a namespace", 1000, Spread::Namespaces),
@@ -92,7 +94,10 @@ fn measure(name: &str, count: usize, spread: Spread) -> Result<(), Box<dyn Error
         *cost = (cpu()? - before) / i64::from(STARTS);
     }
     let [look, demands, verdict] = costs;
-    println!("  {name:<34} {look:>10} {demands:>10} {verdict:>10}   (read and kept once: {first})");
+    writeln!(
+        std::io::stdout(),
+        "  {name:<34} {look:>10} {demands:>10} {verdict:>10}   (read and kept once: {first})"
+    )?;
     Ok(())
 }
 
