@@ -73,9 +73,9 @@ pub(crate) fn is_answered(shown: &[String], got: &[&str]) -> bool {
         Some((first, rest)) if first.trim() == "..." => {
             (0..=got.len()).any(|skipped| is_answered(rest, &got[skipped..]))
         }
-        Some((first, rest)) => {
-            got.split_first().is_some_and(|(line, after)| is_line(first, line) && is_answered(rest, after))
-        }
+        Some((first, rest)) => got
+            .split_first()
+            .is_some_and(|(line, after)| is_line(first, line) && is_answered(rest, after)),
     }
 }
 

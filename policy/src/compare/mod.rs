@@ -19,6 +19,7 @@
 
 mod difference;
 mod gaps;
+mod landlock;
 #[cfg(test)]
 mod laws;
 mod order;

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use serde_json::Value;
 
+use super::landlock;
 use super::order::{Order, as_seccomp, seccomp_in_brief};
 use crate::controls::Rule;
 
@@ -30,9 +31,11 @@ pub(super) fn change<R: Order>(old: &R, new: &R) -> String {
 }
 
 fn written<R: Rule + Any>(rule: &R) -> Value {
-    match as_seccomp(rule) {
-        Some(seccomp) => seccomp_in_brief(seccomp),
-        None => serde_json::to_value(rule).unwrap_or(Value::Null),
+    let of: &dyn Any = rule;
+    match (as_seccomp(rule), of.downcast_ref()) {
+        (Some(seccomp), _) => seccomp_in_brief(seccomp),
+        (None, Some(landlock)) => landlock::in_brief(landlock),
+        (None, None) => serde_json::to_value(rule).unwrap_or(Value::Null),
     }
 }
 

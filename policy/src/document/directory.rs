@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::sources::{Listing, Sources};
-use super::{Document, DocumentError, Match, Part, PolicyDocument, WaiverDocument, parse_documents};
+use super::{
+    Document, DocumentError, Match, Part, PolicyDocument, WaiverDocument, parse_documents,
+};
 use crate::demands::{Granted, Selection, fault_of_waiver};
 use crate::facts::Facts;
 use crate::floor::Floor;

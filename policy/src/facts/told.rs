@@ -81,7 +81,8 @@ mod tests {
         let spec = json!({
             "annotations": {"io.kubernetes.cri.sandbox-namespace": "pay",
                 "io.kubernetes.pod.namespace": "shop"},
-            "linux": {"namespaces": [{"type": "user"}, {"type": "network"}, {"type": "ipc"}]},
+            "linux": {"namespaces": [{"type": "user"}, {"type": "network"}, {"type": "ipc"}],
+                "uidMappings": [{"containerID": 0, "hostID": 65536, "size": 65536}]},
         });
         let facts = Facts::of("c", &spec).on("coaming-runc", &Default::default(), &spec);
         let told: Vec<String> = facts

@@ -68,7 +68,18 @@ fn any_selector() -> impl Strategy<Value = String> {
     ];
     let list = proptest::collection::vec(namespaces, 0..3)
         .prop_map(|globs| format!("namespaces: ['{}']", globs.join("', '")).replace("['']", "[]"));
-    let pods = prop_oneof![Just("pods: [ledger]"), Just("images: ['reg/*']"), Just("pods: []")];
+    let pods = prop_oneof![
+        Just("pods: [ledger]"),
+        Just("images: ['reg/*']"),
+        Just("pods: []"),
+        Just("exceptNamespaces: [shop]"),
+        Just("userNamespace: false"),
+        Just("doors: [create, exec]"),
+        Just("labels: {app: [web]}"),
+        Just("expression: \"pod == 'ledger'\""),
+        // Without a value for every container that has no such annotation.
+        Just("expression: \"annotations['team'] == 'pay'\""),
+    ];
     let types = prop_oneof![Just(""), Just("containerTypes: [sandbox, container]")];
     (proptest::option::of(list), proptest::option::of(pods), types).prop_map(
         |(namespaces, pods, types)| {
@@ -91,6 +102,9 @@ fn any_policy() -> impl Strategy<Value = String> {
         Just("landlock: {read: [/usr]}\n  rollout: {percentage: 50}"),
         Just("mode: audit\n  seccomp: {denySyscalls: [keyctl]}\n  maskedPaths: [/proc/version]"),
         Just("actions: {default: refuse}\n  user: {runAsNonRoot: true}\n  bestEffort: [landlock]"),
+        Just("include: [pss/restricted, default]\n  mode: audit"),
+        Just("include: [cis]\n  rlimits: {RLIMIT_CORE: 0}"),
+        Just("refuse: [{if: \"spec.hostname == 'a'\", because: b}]"),
     ];
     (any_selector(), rules)
         .prop_map(|(selector, rules)| format!("  match: {{{selector}}}\n  {rules}\n"))
@@ -104,9 +118,10 @@ fn any_waiver() -> impl Strategy<Value = String> {
         Just("starts: 2027-03-30T00:00:00Z\n  duration: 12days"),
     ];
     let policies = prop_oneof![Just(""), Just("policies: [p0, baseline]\n  ")];
-    (namespaces, ends, policies).prop_map(|(namespace, end, policies)| {
+    let further = prop_oneof![Just(""), Just(", expression: \"annotations['team'] == 'pay'\"")];
+    (namespaces, ends, policies, further).prop_map(|(namespace, end, policies, further)| {
         format!(
-            "  match: {{namespaces: ['{namespace}']}}\n  waives: [noNewPrivileges, landlock, seccomp]\n  \
+            "  match: {{namespaces: ['{namespace}']{further}}}\n  waives: [noNewPrivileges, landlock, seccomp]\n  \
              owner: o\n  reason: r\n  {policies}{end}\n"
         )
     })

@@ -38,7 +38,8 @@ impl Gate {
             Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
         }
         let facts = record.facts_for(Door::Exec);
-        let floor = record.floor_for(Door::Exec).meet(&self.node.demands(&facts, Access::Keep)?.floor);
+        let floor =
+            record.floor_for(Door::Exec).meet(&self.node.demands(&facts, Access::Keep)?.floor);
         let stdin = has_stdin();
         let node = host::examine(&spec);
         let request = Request {

@@ -20,7 +20,8 @@ impl Gate {
         let id = update.id.as_str().to_owned();
         let record = Record::read(&self.state_of(&global, &id))?;
         let facts = record.facts_for(Door::Update);
-        let floor = record.floor_for(Door::Update).meet(&self.node.demands(&facts, Access::Keep)?.floor);
+        let floor =
+            record.floor_for(Door::Update).meet(&self.node.demands(&facts, Access::Keep)?.floor);
         let document = match &update.resources {
             None => None,
             Some(Resources::File(path)) => Some((path.display().to_string(), read_named(path)?)),

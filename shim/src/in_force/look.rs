@@ -25,8 +25,8 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Reads a directory as it was at one moment. `known` are the profiles that policies named when it
-    /// was last looked at.
+    /// Reads a directory as it was at one moment. `known` is what was watched when it was last
+    /// looked at: the profiles that policies named then are among it.
     pub(super) fn at(directory: &Path, known: &BTreeSet<String>) -> Look {
         let mut look = Look::once(directory, known);
         for again in 1..LOOKS {
@@ -59,7 +59,10 @@ impl Look {
         let names = watched(&listing, known.iter().map(String::as_str));
         let before = scan(directory, &names);
         let sources = Sources::read(directory, listing.clone()).map(|mut sources| {
-            sources.read_profiles(known.iter().map(String::as_str));
+            // What is watched is more than profiles.
+            let listed: BTreeSet<&str> = listing.names().collect();
+            let known = known.iter().map(String::as_str);
+            sources.read_profiles(known.filter(|name| !listed.contains(name)));
             sources
         });
         let content = sources.as_ref().ok().map(|sources| hex(&sources.whole_digest()));

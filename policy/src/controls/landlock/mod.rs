@@ -11,7 +11,7 @@
 mod layer;
 #[cfg(test)]
 mod model;
-mod names;
+pub(crate) mod names;
 mod profile;
 mod reduce;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use coaming_config::suggest;
 
 /// File rights by name, with the ABI that brought them (landlock(7), "VERSIONS").
-pub(super) const FS_RIGHTS: [(&str, u32); 16] = [
+pub(crate) const FS_RIGHTS: [(&str, u32); 16] = [
     ("EXECUTE", 1),
     ("WRITE_FILE", 1),
     ("READ_FILE", 1),
@@ -24,10 +24,10 @@ pub(super) const FS_RIGHTS: [(&str, u32); 16] = [
     ("IOCTL_DEV", 5),
 ];
 
-pub(super) const EXECUTE: u64 = 1;
-pub(super) const READ: u64 = 1 << 2 | 1 << 3;
+pub(crate) const EXECUTE: u64 = 1;
+pub(crate) const READ: u64 = 1 << 2 | 1 << 3;
 /// Everything but EXECUTE and READ.
-pub(super) const WRITE: u64 = ((1 << FS_RIGHTS.len()) - 1) & !(EXECUTE | READ);
+pub(crate) const WRITE: u64 = ((1 << FS_RIGHTS.len()) - 1) & !(EXECUTE | READ);
 /// Moving and linking between directories.
 pub(super) const REFER: u64 = 1 << 13;
 
@@ -91,7 +91,7 @@ pub enum ScopeName {
 }
 
 impl ScopeName {
-    pub(super) fn bit(self) -> u64 {
+    pub(crate) fn bit(self) -> u64 {
         match self {
             ScopeName::AbstractUnixSocket => 1,
             ScopeName::Signal => 1 << 1,

@@ -85,7 +85,8 @@ fn known() -> Facts {
             "team": "ledger",
         },
         "linux": {"namespaces": [{"type": "user"}, {"type": "pid", "path": "/proc/7/ns/pid"},
-            {"type": "network"}]},
+            {"type": "network"}],
+            "uidMappings": [{"containerID": 0, "hostID": 65536, "size": 65536}]},
     });
     let joins = [("/proc/7/ns/pid".to_owned(), Joined::Other)];
     let node = Node { joins: joins.into(), ..Node::default() };
