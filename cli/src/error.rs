@@ -20,7 +20,7 @@ pub(crate) enum CommandError {
     #[error("cannot look at {}: {error}", .path.display())]
     Path { path: PathBuf, error: io::Error },
     /// The node's configuration or policies cannot be read.
-    #[error("cannot read the policy in force: {0}")]
+    #[error("cannot read the policy: {0}")]
     Policy(DocumentError),
     /// The command line does not say what is needed.
     #[error("{0}")]
@@ -44,16 +44,16 @@ pub(crate) enum CommandError {
     )]
     NoCases(String),
     /// The bundle cannot be read.
-    #[error(transparent)]
+    #[error("cannot read the bundle, a folder with a config.json: {0}")]
     Bundle(#[from] BundleError),
     /// The manifest is not understood.
     #[error("cannot read the manifest: {0}")]
     Manifest(#[from] ManifestError),
     /// No container of a manifest has this name.
-    #[error("no container of {} is named {name:?}", .path.display())]
-    NotInManifest { name: String, path: PathBuf },
+    #[error("no container of {} is named {name:?}; there are {}", .path.display(), .known.join(", "))]
+    NotInManifest { name: String, path: PathBuf, known: Vec<String> },
     /// config.json is not what runtimes and coaming read alike.
-    #[error("{}: {error}", .path.display())]
+    #[error("cannot read the JSON of {}: {error}", .path.display())]
     Json { path: PathBuf, error: JsonError },
     /// A seccomp profile cannot be read.
     #[error("{}: {error}", .path.display())]
@@ -76,7 +76,8 @@ pub(crate) enum CommandError {
     State(#[from] StateError),
     /// No record has this id.
     #[error(
-        "no container {id:?} in {}: it was not created through coaming, or is gone{}",
+        "no container {id:?} in {}: it was not created through coaming, or is gone; `coaming status` lists \
+         those that there are{}",
         .records.display(), not_searched(.unreadable)
     )]
     NoSuchContainer { id: String, records: PathBuf, unreadable: Vec<String> },
@@ -87,7 +88,7 @@ pub(crate) enum CommandError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => " (records are root's alone)",
+        io::ErrorKind::PermissionDenied => "; run it as root, whose alone the records are",
         _ => "",
     }
 }

@@ -1,5 +1,6 @@
 //! Manifests on the command line: a file, and what is assumed of the cluster and the images.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -44,7 +45,11 @@ impl Assumed {
         if let Some(only) = &self.only
             && self.choose(&manifests).is_empty()
         {
-            return Err(CommandError::NotInManifest { name: only.clone(), path: path.to_owned() });
+            let names = manifests.pods.iter().flat_map(|pod| &pod.containers);
+            let known: BTreeSet<&String> = names.map(|planned| &planned.name).collect();
+            let known = known.into_iter().cloned().collect();
+            let (name, path) = (only.clone(), path.to_owned());
+            return Err(CommandError::NotInManifest { name, path, known });
         }
         Ok(manifests)
     }

@@ -45,7 +45,7 @@ pub fn decide(request: &Request<'_>, floor: &Floor) -> Verdict {
             field: change.field,
             asked: change.asked,
             allowed: format!(
-                "{} (two controls undo each other here; this is a defect)",
+                "{} (two controls undo each other here; this is a defect of coaming: report it)",
                 change.allowed
             ),
             policy: change.policies.into_iter().next(),

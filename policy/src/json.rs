@@ -140,7 +140,7 @@ impl<'de> Visitor<'de> for Strict {
                 if !folded.insert(fold.clone()) {
                     return Err(de::Error::custom(format!(
                         "key {key:?} stands beside another that differs from it only in case; \
-                         runtimes written in Go take them for the same"
+                         runtimes written in Go take them for the same: leave one out"
                     )));
                 }
                 let child = table::child(&self.at, &key);
@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for Strict {
                 {
                     return Err(de::Error::custom(format!(
                         "key {key:?} differs from {known:?} only in case; \
-                         runtimes written in Go take them for the same"
+                         runtimes written in Go take them for the same: write {known:?}"
                     )));
                 }
                 child

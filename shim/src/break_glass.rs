@@ -71,7 +71,10 @@ impl Found {
             }
         }
         if paths.len() > MAX_FILES {
-            let problem = format!("{} files; no more than {MAX_FILES} are read", paths.len());
+            let problem = format!(
+                "{} files; no more than {MAX_FILES} are read; remove those that have ended",
+                paths.len()
+            );
             return Err(DocumentError::Untrusted { path: folder.display().to_string(), problem });
         }
         paths.sort();

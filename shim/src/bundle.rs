@@ -56,13 +56,13 @@ pub enum BundleError {
         source: std::io::Error,
     },
     /// config.json is a directory, a device, a FIFO, ...
-    #[error("{} is not a regular file", .path.display())]
+    #[error("{} is not a regular file, and a bundle's config.json must be one", .path.display())]
     NotRegular {
         /// The file.
         path: PathBuf,
     },
     /// config.json has another name somewhere, under which it could be changed.
-    #[error("{} has {links} hard links; it must have one", .path.display())]
+    #[error("{} has {links} hard links; it must have one: copy it to a new file", .path.display())]
     Linked {
         /// The file.
         path: PathBuf,
@@ -70,13 +70,19 @@ pub enum BundleError {
         links: u64,
     },
     /// config.json is too large to be one.
-    #[error("{} is larger than {MAX_CONFIG} bytes (4 MiB)", .path.display())]
+    #[error(
+        "{} is larger than {MAX_CONFIG} bytes (4 MiB), which is the most that is read; shorten it",
+        .path.display()
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
     /// Between reading and replacing, somebody put another config.json there.
-    #[error("{} was replaced by somebody else while it was being judged", .path.display())]
+    #[error(
+        "{} was replaced by somebody else while it was being judged; create the container again",
+        .path.display()
+    )]
     Changed {
         /// The file.
         path: PathBuf,

@@ -60,7 +60,9 @@ pub enum ExecProcessError {
     )]
     NoCapabilities,
     /// Both runtimes want an absolute working directory.
-    #[error("building the exec's process: the working directory {cwd:?} is not absolute")]
+    #[error(
+        "building the exec's process: the working directory {cwd:?} is not absolute; begin it with /"
+    )]
     RelativeCwd {
         /// As asked.
         cwd: String,

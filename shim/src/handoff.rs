@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use coaming_config::CONFIG_FILE;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::libc::MFD_NOEXEC_SEAL;
@@ -32,13 +33,19 @@ const LISTEN_ROOM: u32 = 256;
 #[non_exhaustive]
 pub enum HandoffError {
     /// The configured path is not absolute.
-    #[error("the runtime {}: its path must be absolute; correct it in the configuration", .path.display())]
+    #[error(
+        "the runtime {}: its path must be absolute; correct it under runtimes in {CONFIG_FILE}",
+        .path.display()
+    )]
     Relative {
         /// As configured.
         path: PathBuf,
     },
     /// The runtime cannot be opened.
-    #[error("the runtime {}: {source}; is it installed, and is the configured path right?", .path.display())]
+    #[error(
+        "the runtime {}: {source}; is it installed, and is its path under runtimes in {CONFIG_FILE} right?",
+        .path.display()
+    )]
     Open {
         /// As configured.
         path: PathBuf,
@@ -46,7 +53,10 @@ pub enum HandoffError {
         source: std::io::Error,
     },
     /// The file is not fit to be run as root.
-    #[error("the runtime {} is refused: {why}", .path.display())]
+    #[error(
+        "the runtime {} is refused: {why}; it must be a program that root alone can change",
+        .path.display()
+    )]
     Unfit {
         /// As configured.
         path: PathBuf,

@@ -12,7 +12,10 @@ const STICKY: u32 = 0o1000;
 /// Why the object with this owner and mode could be changed by others; `None` when it could not.
 pub(crate) fn exposed(owner: u32, mode: u32, trusted: Uid) -> Option<String> {
     if owner != 0 && owner != trusted.as_raw() {
-        return Some(format!("it belongs to uid {owner}, neither root nor {trusted}"));
+        return Some(match trusted.is_root() {
+            true => format!("it belongs to uid {owner}, not to root"),
+            false => format!("it belongs to uid {owner}, neither root nor uid {trusted}"),
+        });
     }
     (mode & WRITABLE_BY_OTHERS != 0)
         .then(|| format!("its mode {:04o} lets group or others write", mode & 0o7777))

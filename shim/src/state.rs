@@ -21,7 +21,7 @@ const OWNER: &str = "owner";
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The runtime already has a container of this id, or is making one.
-    #[error("a container with id {id:?} exists already")]
+    #[error("a container with id {id:?} exists already; delete it, or choose another id")]
     Exists {
         /// The id.
         id: String,

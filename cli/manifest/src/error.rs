@@ -4,7 +4,10 @@
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ManifestError {
     /// Larger than [`crate::MAX_BYTES`].
-    #[error("{file}: {bytes} bytes of manifests, more than the {} that are read", crate::MAX_BYTES)]
+    #[error(
+        "{file}: {bytes} bytes of manifests, more than the {} that are read; split it",
+        crate::MAX_BYTES
+    )]
     TooLarge {
         /// The file.
         file: String,

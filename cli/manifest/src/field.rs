@@ -53,7 +53,7 @@ impl<'a> Field<'a> {
     /// A string that must be there and not be empty.
     pub(crate) fn name(&self) -> Result<&'a str, ManifestError> {
         match self.string()? {
-            Some("") | None => Err(self.wrong("missing, and needed".to_owned())),
+            Some("") | None => Err(self.wrong("missing, and needed; add it".to_owned())),
             Some(text) => Ok(text),
         }
     }
@@ -123,7 +123,7 @@ impl<'a> Field<'a> {
         match self.value {
             Value::Null => Ok(None),
             Value::Object(object) => Ok(Some(object)),
-            _ => Err(self.expected("a mapping (fields with values)")),
+            _ => Err(self.expected("a mapping (fields, each with a colon and a value)")),
         }
     }
 

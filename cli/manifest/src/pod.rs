@@ -52,7 +52,10 @@ pub(crate) fn plan(workload: &Workload<'_>, settings: &Settings) -> Result<Pod, 
         }
     }
     if !containers.iter().any(|planned: &Planned| planned.role == Role::App) {
-        return Err(workload.spec.get("containers")?.wrong("missing, and needed".to_owned()));
+        return Err(workload
+            .spec
+            .get("containers")?
+            .wrong("missing, and needed; add it".to_owned()));
     }
     Ok(Pod {
         kind: workload.kind.clone(),

@@ -39,7 +39,7 @@ pub fn read_with(file: &str, text: &str, settings: &Settings) -> Result<Manifest
             file: file.to_owned(),
             line: at.map_or(1, |at| at.line()),
             column: at.map_or(1, |at| at.column()),
-            message: error.render().lines().next().unwrap_or_default().to_owned(),
+            message: without_place(error.render().lines().next().unwrap_or_default()),
         }
     })?;
     let mut manifests = Manifests::default();
@@ -54,6 +54,11 @@ pub fn read_with(file: &str, text: &str, settings: &Settings) -> Result<Manifest
             .map_err(|error| error.within(&what))?;
     }
     Ok(manifests)
+}
+
+/// The parser ends with the place, which stands in front already.
+fn without_place(message: &str) -> String {
+    message.rsplit_once(" at line ").map_or(message, |(message, _)| message).to_owned()
 }
 
 fn gather(

@@ -105,7 +105,7 @@ impl<'a> Workload<'a> {
         let pod = object.at(kind.pod)?;
         let spec = pod.get("spec")?;
         if spec.is_absent() {
-            return Err(spec.wrong("missing, and needed".to_owned()));
+            return Err(spec.wrong("missing, and needed; add it".to_owned()));
         }
         let (name, generated) = match metadata.get("name")?.string()? {
             Some(name) if !name.is_empty() => (name.to_owned(), false),

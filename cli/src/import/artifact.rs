@@ -15,7 +15,7 @@ const MAX_MANIFEST: u64 = 1 << 20;
 /// The profile of a layout.
 pub(super) fn profile(folder: &Path) -> Result<Vec<u8>, String> {
     if !folder.join("oci-layout").is_file() {
-        return Err("a folder without the file oci-layout is no OCI image layout".to_owned());
+        return Err("a folder without the file oci-layout is no OCI image layout; name files of Kubernetes objects or profiles one by one".to_owned());
     }
     let index = super::read(&folder.join("index.json"), MAX_MANIFEST)
         .map_err(|error| format!("index.json: {error}"))?;

@@ -59,7 +59,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
         if profile::is_one(&bytes) {
             profile::import(path, bytes, &arguments.namespaces, &mut written).map_err(wrong)?;
         } else {
-            objects.extend(object::read(path, bytes).map_err(CommandError::Policy)?);
+            objects.extend(object::read(path, bytes).map_err(|error| {
+                let problem = error.to_string();
+                CommandError::Import { path: path.to_owned(), problem }
+            })?);
         }
     }
     pod_security::import(&objects, &mut written);

@@ -88,7 +88,7 @@ impl Written {
             let failed = |error| CommandError::Write { path: path.clone(), error };
             // Two things may come to one name, too.
             if !names.insert(name) || fs::symlink_metadata(&path).is_ok() {
-                let there = "there is such a file already, and it is not overwritten";
+                let there = "there is such a file already, and it is not overwritten; remove it, or name another --output-dir";
                 return Err(failed(std::io::Error::other(there)));
             }
         }

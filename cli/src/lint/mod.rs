@@ -91,7 +91,7 @@ pub(crate) fn empty(path: &Path) -> Warning {
         file: path.display().to_string(),
         line: None,
         policy: None,
-        message: "holds no policy".to_owned(),
+        message: "holds no policy; fill it or remove it".to_owned(),
         fatal: false,
     }
 }
@@ -147,8 +147,10 @@ impl Lints<'_> {
         let mut idle = Idle::default();
         self.floor.visit(&mut idle);
         if idle.demanding == 0 {
-            return self
-                .warn(self.own_line(), "demands nothing: no control in it restricts anything");
+            return self.warn(
+                self.own_line(),
+                "demands nothing: no control in it restricts anything; fill it or remove it",
+            );
         }
         for (field, line) in idle.fields {
             self.warn(

@@ -38,6 +38,10 @@ fn errors_have_a_place_and_a_suggestion() {
             "6:19: ",
             r#"unknown capability "NET_ADMN"; did you mean "NET_ADMIN"?"#,
         ),
+        ("  capabilities: {allow: [CAP_SYS_ADMN]}", "5:26: ", r#"did you mean "SYS_ADMIN"?"#),
+        ("  seccomp: {denySyscalls: [opne]}", "5:28: ", "names are those of syscalls(2)"),
+        ("  runAsUser: 3", "5:3: ", "`coaming schema` prints"),
+        ("  match: {namespaces: [*-dev]}", "5:24: ", "must stand in quotes"),
         (
             "  landlock:\n    rights:\n      - {path: /tmp, access: [READ_FIL]}",
             "7:31: ",
@@ -65,6 +69,19 @@ fn errors_have_a_place_and_a_suggestion() {
         // The place is given in front, once.
         assert!(!found.contains(" line "), "{found}");
     }
+}
+
+#[test]
+fn a_profile_that_is_missing_is_told_with_the_line_that_names_it() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), "a.yaml", &policy("  seccomp: {floor: none.json}"));
+    let said = coaming(&["check", &folder.path().display().to_string()]);
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.out.contains("none.json: ") && said.out.contains("a.yaml:5 names"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
@@ -287,7 +304,7 @@ fn waivers_without_owner_end_or_namespace_are_errors() {
 fn modes_are_checked() {
     assert_eq!(
         finding("  rollout: {percentage: 101}\n  privileged: false"),
-        "5:1: spec.rollout.percentage is above 100"
+        "5:1: spec.rollout.percentage is above 100; write 0 to 100"
     );
     assert!(
         finding("  mode: audit\n  rollout: {percentage: 10}\n  privileged: false")

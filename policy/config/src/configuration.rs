@@ -241,6 +241,7 @@ mod tests {
         assert!(relative.starts_with("c.toml:2:") && relative.contains("absolute"), "{relative}");
         assert!(error("floor = \"node\"\nfloor = \"node\"\n").starts_with("c.toml:2:"));
         assert!(error("[shim]\nlog_level = 7\n").starts_with("c.toml:2:"));
+        assert!(error("policy = 3\n").contains("expected a table"), "{}", error("policy = 3\n"));
         let default = error("[shim]\ndefault_runtime = \"runc\"\n");
         assert!(default.starts_with("c.toml:2:") && default.contains("coaming-runc"), "{default}");
     }

@@ -89,7 +89,15 @@ fn in_words(message: &str) -> String {
     let kind = match message.split(' ').next().zip(message.split(' ').nth(1)) {
         Some(("unknown", "field")) => "key",
         Some(("unknown", "variant")) => "value",
-        _ => return message.lines().next().unwrap_or_default().to_owned(),
+        _ => {
+            let line = message.lines().next().unwrap_or_default();
+            // What serde expects is named as in the code.
+            let found = line.strip_prefix("invalid type: ").unwrap_or(line);
+            return match found.split_once(", expected struct ") {
+                Some((found, _)) => format!("expected a table ([name] or {{...}}), found {found}"),
+                None => line.to_owned(),
+            };
+        }
     };
     let word = quoted.next().unwrap_or_default();
     let known: Vec<&str> = quoted.collect();

@@ -92,7 +92,8 @@ impl Policy {
                     return wrong(
                         value,
                         format!(
-                            "{key} is {value:?}, and trusted_keys names no key that could sign"
+                            "{key} is {value:?}, and trusted_keys names no key that could sign; list the \
+                             signer's public key there"
                         ),
                     );
                 }
@@ -111,7 +112,8 @@ impl Policy {
             );
         }
         if self.break_glass_hours > MAX_HOURS {
-            let problem = format!("break_glass_hours is more than {MAX_HOURS}, which is a month");
+            let problem =
+                format!("break_glass_hours is more than {MAX_HOURS}, which is a month; write less");
             return wrong("break_glass_hours", problem);
         }
         Ok(())

@@ -33,7 +33,9 @@ pub fn read_root_owned(path: &Path) -> Result<Vec<u8>, DocumentError> {
     };
     let metadata = file.metadata().map_err(|error| DocumentError::io("look at", path, error))?;
     if !metadata.is_file() {
-        return Err(untrusted("not a regular file".to_owned()));
+        return Err(untrusted(
+            "not a regular file; put a file in its place, or remove it".to_owned(),
+        ));
     }
     check_trust(path, &metadata)?;
     read_bounded(file, path)
@@ -47,7 +49,9 @@ fn read_bounded(file: File, path: &Path) -> Result<Vec<u8>, DocumentError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(DocumentError::Untrusted {
             path: path.display().to_string(),
-            problem: format!("larger than {MAX_FILE_BYTES} bytes"),
+            problem: format!(
+                "larger than {MAX_FILE_BYTES} bytes, which is the most that is read; split or shorten it"
+            ),
         });
     }
     Ok(bytes)

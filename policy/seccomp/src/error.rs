@@ -94,7 +94,7 @@ pub enum SeccompError {
     /// The compiled program does not do what the profile says.
     #[error(
         "seccomp: the compiled program gives {got:?} where the profile says {want:?} ({syscall} on {arch}, arguments \
-         {args:x?}); it will not be used"
+         {args:x?}); it will not be used; report this defect"
     )]
     Mismatch {
         /// The syscall, or its number.

@@ -173,10 +173,12 @@ impl<'de> Deserialize<'de> for Capability {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         name.parse().map_err(|()| {
+            // With or without CAP_: compared with the names that have none.
+            let name = name.strip_prefix("CAP_").unwrap_or(&name);
             let known: Vec<String> = Capability::all().map(|known| known.to_string()).collect();
             de::Error::custom(suggest::unknown(
                 "capability",
-                &name,
+                name,
                 known.iter().map(String::as_str),
             ))
         })

@@ -69,7 +69,11 @@ fn syscalls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Strin
             if is_known(&name) {
                 return Ok(Name(name));
             }
-            Err(suggest::unknown("system call", &name, nearest_syscall(&name).as_deref()))
+            let message = suggest::unknown("system call", &name, nearest_syscall(&name).as_deref());
+            match message.contains("did you mean") {
+                true => Err(message),
+                false => Err(format!("{message}; names are those of syscalls(2), such as openat")),
+            }
         }
     }
     Ok(Vec::<Name>::deserialize(deserializer)?.into_iter().map(|Name(name)| name).collect())

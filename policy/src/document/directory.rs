@@ -76,7 +76,7 @@ impl Directory {
         let file = &path.display().to_string();
         let text = std::str::from_utf8(bytes).map_err(|error| DocumentError::Untrusted {
             path: file.clone(),
-            problem: format!("not UTF-8: {error}"),
+            problem: format!("not UTF-8: {error}; save it as UTF-8"),
         })?;
         for document in parse_documents(file, text)? {
             self.refuse_namesake(file, &document)?;
@@ -110,7 +110,8 @@ impl Directory {
         let Some(other) = other else {
             return Ok(());
         };
-        let message = format!("a {kind} named {:?} stands in {other} already", own.value.name);
+        let message =
+            format!("a {kind} named {:?} stands in {other} already; rename one", own.value.name);
         Err(DocumentError::at(file, own.line, message))
     }
 

@@ -132,7 +132,8 @@ impl PolicyDocument {
         let includes = self.spec.include.as_deref().unwrap_or_default();
         for (index, at) in includes.iter().enumerate() {
             if includes.iter().take(index).any(|other| other.value == at.value) {
-                let message = format!("spec.include names {} twice", at.value.name());
+                let message =
+                    format!("spec.include names {} twice; leave one out", at.value.name());
                 return Err(DocumentError::at(file, at.line, message));
             }
         }

@@ -195,7 +195,7 @@ impl Metadata {
                 file,
                 line,
                 format!(
-                    "metadata.name {name:?} is not made of lower-case letters, digits, - and ."
+                    "metadata.name {name:?} is not a name: 1 to 253 lower-case letters, digits, - and ."
                 ),
             ));
         }
@@ -228,7 +228,9 @@ impl PolicyDocument {
         }
         if let Some(rollout) = &self.spec.rollout {
             let problem = match self.spec.mode {
-                _ if rollout.value.percentage > 100 => "spec.rollout.percentage is above 100",
+                _ if rollout.value.percentage > 100 => {
+                    "spec.rollout.percentage is above 100; write 0 to 100"
+                }
                 Some(Mode::Audit) => {
                     "spec.rollout says for which pods the policy is enforced, and spec.mode that it \
                      is for none; leave one of them out"
@@ -326,13 +328,14 @@ impl PolicyDocument {
         }
         if let Some(at) = spec.seccomp {
             let rule = Seccomp::load(at.value, profile).map_err(|error| match error {
-                ProfileError::File(error) => error,
+                ProfileError::File(error) => named_at(error, origin.file, at.line),
                 ProfileError::Content(message) => DocumentError::at(origin.file, at.line, message),
             })?;
             floor.seccomp = Bound::of(self.clause(origin, at.line, rule));
         }
         if let Some(at) = spec.landlock {
-            let rule = Landlock::load(&at.value, profile)?;
+            let rule = Landlock::load(&at.value, profile)
+                .map_err(|error| named_at(error, origin.file, at.line))?;
             self.add_what_landlock_implies(origin, at.line, &rule, &mut floor);
             floor.landlock = Bound::of(self.clause(origin, at.line, rule));
         }
@@ -393,5 +396,20 @@ impl PolicyDocument {
     /// Whether the policy applies to a container.
     pub fn selects(&self, facts: &crate::facts::Facts) -> bool {
         self.selector().selects(facts)
+    }
+}
+
+/// The error of a profile, with the policy's line that names it.
+fn named_at(error: DocumentError, file: &str, line: u64) -> DocumentError {
+    match error {
+        DocumentError::Untrusted { path, problem } => DocumentError::Untrusted {
+            path,
+            problem: format!("{problem} ({file}:{line} names it)"),
+        },
+        DocumentError::Io { operation, path, error } => {
+            let words = format!("{error} ({file}:{line} names a profile there)");
+            DocumentError::Io { operation, path, error: std::io::Error::new(error.kind(), words) }
+        }
+        invalid => invalid,
     }
 }

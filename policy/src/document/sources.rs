@@ -87,7 +87,10 @@ impl Listing {
         }
         if listing.files.len() > MAX_FILES {
             let found = listing.files.len();
-            let problem = format!("{found} files, more than the {MAX_FILES} that are read");
+            let problem = format!(
+                "{found} files, more than the {MAX_FILES} that are read; a file may hold several \
+                 policies, with --- between them"
+            );
             return Err(untrusted(directory, problem));
         }
         Ok(listing)

@@ -10,16 +10,16 @@ use coaming_config::suggest;
 
 /// Functions and operators of CEL that are left out, and why.
 const LEFT_OUT: [(&str, &str); 10] = [
-    ("matches", "regular expressions are left out; use startsWith, endsWith or contains"),
-    ("map", "map() is left out, since it makes new values; ask with exists, all or filter"),
-    ("_+_", "arithmetic is left out, and joining texts and lists"),
-    ("_-_", "arithmetic is left out"),
-    ("_*_", "arithmetic is left out"),
-    ("_/_", "arithmetic is left out"),
-    ("_%_", "arithmetic is left out"),
-    ("_?._", "optional values are left out; ask with has()"),
-    ("_[?_]", "optional values are left out; ask with has() or in"),
-    ("dyn", "conversions are left out"),
+    ("matches", "regular expressions are not supported; use startsWith, endsWith or contains"),
+    ("map", "map() is not supported, since it makes new values; ask with exists, all or filter"),
+    ("_+_", "arithmetic is not supported, nor joining texts and lists; compare values as they are"),
+    ("_-_", "arithmetic is not supported; compare values as they are"),
+    ("_*_", "arithmetic is not supported; compare values as they are"),
+    ("_/_", "arithmetic is not supported; compare values as they are"),
+    ("_%_", "arithmetic is not supported; compare values as they are"),
+    ("_?._", "optional values are not supported; ask with has()"),
+    ("_[?_]", "optional values are not supported; ask with has() or in"),
+    ("dyn", "conversions are not supported; compare values as they are"),
 ];
 /// What the parser says of a name that is likely to be tried.
 const RESERVED: &str = "reserved identifier: namespace";
@@ -45,7 +45,9 @@ impl Program {
     /// What is wrong with it, with the line and column in it.
     pub(super) fn read(text: &str, over: Over) -> Result<Program, String> {
         if text.trim().is_empty() {
-            return Err("the expression is empty".to_owned());
+            return Err(
+                "the expression is empty; write a condition, or leave the field out".to_owned()
+            );
         }
         if text.len() > MAX_LENGTH {
             return Err(format!(
@@ -68,6 +70,9 @@ impl Program {
                 RESERVED => {
                     "namespace is a reserved word of CEL; the pod's namespace is podNamespace"
                 }
+                message if message.contains("'<EOF>'") => {
+                    "the expression ends before it is complete"
+                }
                 message => message,
             };
             match error.pos {
@@ -81,7 +86,10 @@ impl Program {
             if kind.agrees(&Type::Bool) {
                 Ok(root)
             } else {
-                wrong("", format!("the expression gives {kind}, and it must give true or false"))
+                wrong("", format!(
+                    "the expression gives {kind}, and it must give true or false; compare it with \
+                     something"
+                ))
             }
         });
         match read {
@@ -146,7 +154,10 @@ impl Reader {
             return wrong("", format!("more than {MAX_NODES} parts; say it in several policies"));
         }
         if self.depth > MAX_DEPTH {
-            return wrong("", format!("nested deeper than {MAX_DEPTH} levels"));
+            return wrong(
+                "",
+                format!("nested deeper than {MAX_DEPTH} levels; say it in several policies"),
+            );
         }
         let read = self.expression(&tree.expr);
         self.depth -= 1;
@@ -202,10 +213,15 @@ impl Reader {
             }
             Expr::Comprehension(comprehension) => self.comprehension(comprehension),
             Expr::Call(call) => self.call(call),
-            Expr::List(_) => wrong("[", "optional elements are left out"),
-            Expr::Map(_) => wrong("{", "maps cannot be written here"),
-            Expr::Struct(made) => wrong(&made.type_name, "messages cannot be written here"),
-            Expr::Unspecified => wrong("", "a part is missing"),
+            Expr::List(_) => wrong("[", "optional elements are not supported; leave the ? out"),
+            Expr::Map(_) => {
+                wrong("{", "maps cannot be written here; use a list, or compare with each value")
+            }
+            Expr::Struct(made) => wrong(
+                &made.type_name,
+                "messages (Name{...}) are not supported; compare with texts, numbers and lists",
+            ),
+            Expr::Unspecified => wrong("", "a part of the expression is missing here"),
         }
     }
 
@@ -252,7 +268,7 @@ impl Reader {
                 if !kind.agrees(&other) {
                     return wrong(
                         "?",
-                        format!("? gives {kind} or {other}; both must be of a kind"),
+                        format!("? gives {kind} or {other}; both must be of one type"),
                     );
                 }
                 let kind = if kind == Type::Any { other } else { kind };
@@ -284,7 +300,12 @@ impl Reader {
                     _ => false,
                 };
                 if !fits {
-                    return wrong("in", format!("{kind} is never in {within}"));
+                    return wrong(
+                        "in",
+                        format!(
+                            "{kind} is never in {within}; look for a value of the type that it holds"
+                        ),
+                    );
                 }
                 Ok((Node::In(one, other), Type::Bool))
             }
@@ -294,7 +315,9 @@ impl Reader {
                     Type::List(of) => (Type::Whole, (**of).clone()),
                     Type::Map => (Type::Text, Type::Text),
                     Type::Any => (Type::Any, Type::Any),
-                    _ => return wrong("[", format!("{kind} has no elements")),
+                    _ => {
+                        return wrong("[", format!("[] needs a list or a map, and this is {kind}"));
+                    }
                 };
                 Ok((Node::Index(of, self.typed(at, &wanted, "[]")?), found))
             }
@@ -309,7 +332,14 @@ impl Reader {
                     return wrong(if word.is_empty() { "?" } else { word }, *why);
                 }
                 if KNOWN.contains(&name) {
-                    return wrong(name, format!("{name} is not called like this"));
+                    let form = match name {
+                        "size" => "size(list)",
+                        "has" => "has(spec.field)",
+                        "startsWith" | "endsWith" | "contains" => "text.{}('word')",
+                        _ => "list.{}(each, condition)",
+                    };
+                    let form = form.replace("{}", name);
+                    return wrong(name, format!("{name} is not called like this; write {form}"));
                 }
                 wrong(name, suggest::unknown("function", name, KNOWN))
             }
@@ -320,7 +350,10 @@ impl Reader {
         let (one, kind) = self.boxed(one)?;
         let (other, another) = self.boxed(other)?;
         if !kind.agrees(&another) {
-            return wrong(of, format!("{kind} and {another} are never equal"));
+            return wrong(
+                of,
+                format!("{kind} and {another} are never equal; compare values of one type"),
+            );
         }
         Ok(Node::Equal(one, other))
     }
@@ -356,7 +389,9 @@ impl Reader {
     fn size(&mut self, of: &IdedExpr) -> Read<(Node, Type)> {
         let (of, kind) = self.boxed(of)?;
         match kind {
-            Type::Bool | Type::Whole => wrong("size", format!("{kind} has no size")),
+            Type::Bool | Type::Whole => {
+                wrong("size", format!("{kind} has no size; ask it of a text, a list or a map"))
+            }
             _ => Ok((Node::Size(of), Type::Whole)),
         }
     }
@@ -384,7 +419,12 @@ impl Reader {
             Type::List(of) => (**of).clone(),
             Type::Map => Type::Text,
             Type::Any => Type::Any,
-            _ => return wrong(&made.iter_var, format!("{kind} has no elements to go over")),
+            _ => {
+                return wrong(
+                    &made.iter_var,
+                    format!("{kind} has no elements to go over; a list or a map has"),
+                );
+            }
         };
         if self.elements.len() >= MAX_LOOPS {
             return wrong(
@@ -408,7 +448,7 @@ impl Reader {
 
     fn left_out<T>(&self, name: &str) -> Read<T> {
         let why = LEFT_OUT.iter().find(|(left_out, _)| *left_out == name);
-        wrong(name, why.map_or("this is left out", |(_, why)| why))
+        wrong(name, why.map_or("this is not supported", |(_, why)| why))
     }
 }
 
@@ -434,10 +474,16 @@ fn constant(literal: &LiteralValue) -> Read<(Node, Type)> {
         LiteralValue::UInt(number) => (Node::Whole((*number.inner()).into()), Type::Whole),
         LiteralValue::String(text) => (Node::Text(text.inner().to_owned()), Type::Text),
         LiteralValue::Null => {
-            return wrong("null", "null is not there, for the runtimes and here; ask with has()");
+            return wrong(
+                "null",
+                "null is not a value here, as for the runtimes; ask with has() whether a field is \
+                 there",
+            );
         }
-        LiteralValue::Double(_) => return wrong(".", "numbers are whole here"),
-        LiteralValue::Bytes(_) => return wrong("b", "bytes are left out; write a text"),
+        LiteralValue::Double(_) => return wrong(".", "only whole numbers are supported"),
+        LiteralValue::Bytes(_) => {
+            return wrong("b", "bytes are not supported; write a text, without the b before it");
+        }
     })
 }
 

@@ -31,10 +31,12 @@ pub(super) enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Steps => write!(formatter, "it took more than {} steps", super::MAX_STEPS),
+            Fault::Steps => {
+                write!(formatter, "it took more than {} steps; shorten it", super::MAX_STEPS)
+            }
             Fault::Unknown(name) => write!(formatter, "{name} is not known of this container"),
             Fault::Missing(name) => write!(formatter, "there is no {name}; ask with has() first"),
-            Fault::Type(wanted) => write!(formatter, "a value is not {wanted}"),
+            Fault::Type(wanted) => write!(formatter, "a value in it is not {wanted}"),
         }
     }
 }

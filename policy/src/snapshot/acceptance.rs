@@ -99,7 +99,9 @@ pub fn judge(offer: &Offer<'_>, in_force: Option<&SetInForce<'_>>) -> Verdict {
         return accepted(looser);
     }
     let mut why = match offer.loosening {
-        Loosening::Signed => "it loosens, and only a signed set may".to_owned(),
+        Loosening::Signed => {
+            "it loosens, and only a signed set may (policy.loosening); sign it".to_owned()
+        },
         _ => "it loosens, and nobody has said that it may; look at it and run `coaming load --loosen`"
             .to_owned(),
     };
@@ -117,9 +119,14 @@ fn refused(kind: Kept, why: String) -> Verdict {
 
 /// Who signed the set, if that counts.
 fn signed(offer: &Offer<'_>) -> Result<Signed, SignatureError> {
-    let missing = |name: &str| SignatureError::Missing(name.to_owned(), MANIFEST.to_owned());
-    let manifest = offer.sources.manifest.as_ref().ok_or_else(|| missing(MANIFEST))?;
-    let signature = offer.sources.signature.as_ref().ok_or_else(|| missing(SIGNATURE))?;
+    let missing = |name: &str, command| SignatureError::Missing(name.to_owned(), command);
+    let manifest = offer.sources.manifest.as_ref().ok_or_else(|| {
+        let sums = format!("sha256sum *.yaml > {MANIFEST} && minisign -S -m {MANIFEST}");
+        missing(MANIFEST, sums)
+    })?;
+    let signature = offer.sources.signature.as_ref();
+    let signature =
+        signature.ok_or_else(|| missing(SIGNATURE, format!("minisign -S -m {MANIFEST}")))?;
     let signed = offer.keys.verify(manifest, signature)?;
     match offer.latest_signature {
         Some(latest) if latest > signed.timestamp => Err(SignatureError::Older(

@@ -34,7 +34,7 @@ pub enum BreakGlassError {
     /// It lasts too long.
     #[error(
         "it ends at {end}, more than {hours} hours after it was signed ({signed}); break_glass_hours \
-         allows no more"
+         allows no more: let it end sooner"
     )]
     TooLong {
         /// Its end.
@@ -45,7 +45,7 @@ pub enum BreakGlassError {
         signed: String,
     },
     /// It has ended.
-    #[error("it ended at {0}")]
+    #[error("it ended at {0}; remove the file, or sign another that ends later")]
     Ended(String),
 }
 
@@ -65,10 +65,13 @@ pub fn break_glass(
     now: Moment,
 ) -> Result<Vec<Answered>, BreakGlassError> {
     let utf8 = std::str::from_utf8(text)
-        .map_err(|_| BreakGlassError::TooWide("it is not UTF-8".to_owned()))?;
+        .map_err(|_| BreakGlassError::TooWide("it is not UTF-8; save it as UTF-8".to_owned()))?;
     let signed = match signature {
         Some(signature) => keys.verify(text, signature),
-        None => Err(SignatureError::Missing(format!("{file}.minisig"), file.to_owned())),
+        None => Err(SignatureError::Missing(
+            format!("{file}.minisig"),
+            format!("minisign -S -m {file}"),
+        )),
     };
     let mut waivers = Vec::new();
     for document in parse_documents(file, utf8)? {

@@ -22,20 +22,27 @@ pub enum ManifestError {
         line: usize,
     },
     /// A file has another content.
-    #[error("{name} is not the file that {MANIFEST} names: its SHA-256 is another")]
+    #[error(
+        "{name} is not the file that {MANIFEST} names: its SHA-256 is another; put the file back, or write \
+         {MANIFEST} anew and sign it"
+    )]
     Other {
         /// The file.
         name: String,
     },
     /// A file is not in it.
-    #[error("{name} is not in {MANIFEST}, and every policy and profile must be")]
+    #[error(
+        "{name} is not in {MANIFEST}, and every policy and profile must be; add it and sign anew, or \
+         remove the file"
+    )]
     Unlisted {
         /// The file.
         name: String,
     },
     /// It names what is not part of the set.
     #[error(
-        "{MANIFEST} lists {name}, which is neither a policy file here nor a profile that one names"
+        "{MANIFEST} lists {name}, which is neither a policy file here nor a profile that one names; put the \
+         file back, or take it off the list and sign anew"
     )]
     Gone {
         /// The file.

@@ -21,13 +21,16 @@ pub struct Signed {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum SignatureError {
     /// There is none.
-    #[error("there is no signature ({0}); sign with `minisign -S -m {1}`")]
+    #[error("there is no signature ({0} is missing); write it with `{1}`")]
     Missing(String, String),
     /// It is not one.
-    #[error("the signature is not one of minisign's: {0}")]
+    #[error("the signature is not one of minisign's: {0}; sign anew with `minisign -S -m FILE`")]
     Malformed(String),
     /// No trusted key made it.
-    #[error("no key under trusted_keys made this signature of this content")]
+    #[error(
+        "no key under trusted_keys made this signature of this content; sign what is there now, with \
+         a key that is listed"
+    )]
     Untrusted,
     /// It does not say when it was made.
     #[error("the signature's trusted comment has no timestamp; sign without -t")]

@@ -195,7 +195,12 @@ impl Keeper {
             Access::Keep => match self.store.lock() {
                 Ok(lock) => Some(lock),
                 Err(error) => {
-                    unwritten = Some(format!("cannot lock {}: {error}", self.store.lock.display()));
+                    let remedy = match error.kind() {
+                        io::ErrorKind::PermissionDenied => "; run it as root",
+                        _ => "",
+                    };
+                    let lock = self.store.lock.display();
+                    unwritten = Some(format!("cannot lock {lock}: {error}{remedy}"));
                     None
                 }
             },

@@ -77,7 +77,7 @@ pub(super) fn read_pid(path: &Path) -> Result<i32, Error> {
         .and_then(|file| file.take(LONGEST_PID).read_to_string(&mut text))
         .map_err(failed)?;
     pid_of(&text).ok_or_else(|| {
-        failed(io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is none")))
+        failed(io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is no process id")))
     })
 }
 
