@@ -15,7 +15,7 @@ use coaming_integration::{
 };
 use serde_json::{Value, json};
 
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 20;
 const LIMIT: Duration = Duration::from_secs(60);
 const SEED: u64 = 0x00c0_a131_9000_0001;
 const NAMESPACE: &str = "chaos";

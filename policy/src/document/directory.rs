@@ -83,7 +83,7 @@ impl Directory {
             match document {
                 Document::Policy(document) => {
                     // What is included may be for fewer containers than the policy's own rules.
-                    for Part { document, floor } in document.parts(&file, profile)? {
+                    for Part { document, floor } in document.parts(file, profile)? {
                         self.policies.push(Loaded { file: file.clone(), document, floor });
                     }
                 }
