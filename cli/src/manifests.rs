@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use coaming_manifest::{Behind, Image, MAX_BYTES, Manifests, Planned, Pod, Settings, read_with};
+use coaming_policy::controls::origin::Origin;
 use coaming_policy::controls::{Joined, Node};
 use coaming_shim::host;
 use serde_json::Value;
@@ -84,7 +85,7 @@ impl Assumed {
     }
 }
 
-/// This machine, where the namespaces that the manifest's pod joins are what they would be.
+/// This machine, where what the manifest's pod joins and mounts is what it would be.
 pub(crate) fn with_joins(node: &Node, pod: &Pod) -> Node {
     let joins = pod.containers.iter().flat_map(|planned| &planned.joins).map(|(path, behind)| {
         let joined = match behind {
@@ -93,7 +94,16 @@ pub(crate) fn with_joins(node: &Node, pod: &Pod) -> Node {
         };
         (path.clone(), joined)
     });
-    Node { joins: joins.collect(), ..node.clone() }
+    let origins = pod.containers.iter().flat_map(origins);
+    Node { joins: joins.collect(), origins: origins.collect(), ..node.clone() }
+}
+
+/// What is behind the mounts of a `subPath`, which the kubelet has yet to make.
+pub(crate) fn origins(planned: &Planned) -> impl Iterator<Item = (String, Vec<Origin>)> {
+    planned
+        .origins
+        .iter()
+        .map(|(source, path)| (source.clone(), vec![Origin { paths: [path.clone()].into() }]))
 }
 
 /// Reads a file of manifests; `-` is standard input. What is assumed without settings is this machine.

@@ -45,6 +45,10 @@ pub struct Seen {
 /// A line of `mountinfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// Its number, as `/proc/<pid>/fdinfo` names it too.
+    pub id: u64,
+    /// Major and minor number of the file system's device (`8:1`).
+    pub device: String,
     /// Where it is mounted, as the process sees it.
     pub target: String,
     /// The mount's own options (`ro`, `nosuid`, ...).
@@ -116,15 +120,18 @@ impl Seen {
 }
 
 impl Mount {
-    fn parse(line: &str) -> Option<Mount> {
+    /// Reads a line of `mountinfo`; `None` for what is none.
+    pub fn parse(line: &str) -> Option<Mount> {
         let (before, after) = line.split_once(" - ")?;
-        let mut words = before.split(' ').skip(3);
+        let mut words = before.split(' ');
+        let id = words.next()?.parse().ok()?;
+        let device = words.nth(1)?.to_owned();
         let root = unescape(words.next()?);
         let target = unescape(words.next()?);
         let options = words.next()?.split(',').map(str::to_owned).collect();
         let propagation = words.map(str::to_owned).collect();
         let fs_type = after.split(' ').next()?.to_owned();
-        Some(Mount { target, options, propagation, fs_type, root })
+        Some(Mount { id, device, target, options, propagation, fs_type, root })
     }
 }
 

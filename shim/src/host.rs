@@ -13,7 +13,7 @@ use nix::unistd::Uid;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{ownership, sys};
+use crate::{origins, ownership, sys};
 
 /// The largest hook binary whose digest is taken, in bytes.
 const MAX_HOOK: u64 = 64 * 1024 * 1024;
@@ -26,6 +26,7 @@ pub fn examine(spec: &Value) -> Node {
         kernel: kernel(),
         logs_seccomp: logs_seccomp(),
         joins: joins(spec),
+        origins: origins::origins(spec),
         hook_digests: hook_digests(spec),
     }
 }

@@ -20,5 +20,6 @@ pub mod record;
 pub mod refusal_log;
 pub mod state;
 
+mod origins;
 mod ownership;
 mod sys;

@@ -91,7 +91,14 @@ pub(crate) fn plan(
     notes.dedup();
     let read_only = security.get("readOnlyRootFilesystem")?.is_true()?;
     let spec = spec(process, read_only, mounts.list, annotations, linux);
-    Ok(Planned { name: name.to_owned(), role, spec, joins: namespaces.joins, approximations })
+    Ok(Planned {
+        name: name.to_owned(),
+        role,
+        spec,
+        joins: namespaces.joins,
+        origins: mounts.origins,
+        approximations,
+    })
 }
 
 /// The parts of a spec, in containerd's order.

@@ -74,6 +74,8 @@ pub struct Planned {
     pub spec: Value,
     /// What is behind each path by which the spec joins a namespace.
     pub joins: BTreeMap<String, Behind>,
+    /// What is behind each source of a mount that the kubelet binds for a `subPath`: its path on the node.
+    pub origins: BTreeMap<String, String>,
     /// In what the spec may be otherwise on a real node, in words.
     pub approximations: Vec<String>,
 }

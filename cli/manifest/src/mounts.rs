@@ -1,7 +1,7 @@
 //! Mounts, in containerd's order (internal/cri/opts, withMounts; pkg/oci/mounts.go; the kubelet's
 //! makeMounts in pkg/kubelet/kubelet_pods.go).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -23,6 +23,8 @@ pub(crate) struct Mount {
 /// A container's mounts, and how its root is to propagate them.
 pub(crate) struct Mounts {
     pub(crate) list: Vec<Value>,
+    /// What is behind each source of a `subPath`.
+    pub(crate) origins: BTreeMap<String, String>,
     pub(crate) propagation: Option<&'static str>,
 }
 
@@ -42,8 +44,9 @@ pub(crate) fn of_container(
     let read_only_root = container.at(&["securityContext", "readOnlyRootFilesystem"])?.is_true()?;
     let mut binds = Vec::new();
     let mut propagation = None;
+    let mut origins = BTreeMap::new();
     for (index, field) in container.get("volumeMounts")?.items()?.iter().enumerate() {
-        let mount = volume_mount(pod, name, field, index, approximations)?;
+        let mount = volume_mount(pod, name, field, index, (&mut origins, approximations))?;
         if mount.options.contains(&"rshared") {
             propagation = Some("rshared");
         } else if mount.options.contains(&"rslave") {
@@ -73,7 +76,7 @@ pub(crate) fn of_container(
         })
         .chain(binds.iter().map(Mount::to_oci))
         .collect();
-    Ok(Mounts { list, propagation })
+    Ok(Mounts { list, origins, propagation })
 }
 
 /// The mounts of the sandbox (containerd internal/cri/server/podsandbox).
@@ -97,7 +100,7 @@ fn volume_mount(
     container: &str,
     field: &Field<'_>,
     index: usize,
-    approximations: &mut Vec<String>,
+    (origins, approximations): (&mut BTreeMap<String, String>, &mut Vec<String>),
 ) -> Result<Mount, ManifestError> {
     let volume = pod.volumes.named(&field.get("name")?)?;
     let place = field.get("mountPath")?.name()?;
@@ -130,13 +133,14 @@ fn volume_mount(
     let source = match below {
         None => volume.path.clone(),
         Some(below) => {
-            if let Some(host_path) = &volume.host_path {
-                approximations.push(format!(
-                    "{place} is {host_path}/{below} of the node by a subPath: the kubelet binds it below \
-                     its own folder first, so that no rule over host paths sees it"
-                ));
+            let origin = format!("{}/{below}", volume.path.trim_end_matches('/'));
+            if volume.host_path.is_some() {
+                approximations.push(format!("{place} is {origin} of the node by a subPath"));
             }
-            format!("{PODS}/{}/volume-subpaths/{}/{container}/{index}", pod.uid, volume.name)
+            let source =
+                format!("{PODS}/{}/volume-subpaths/{}/{container}/{index}", pod.uid, volume.name);
+            origins.insert(source.clone(), origin);
+            source
         }
     };
     let access = match (read_only, recursive) {

@@ -1,6 +1,8 @@
 //! The sandbox's spec (containerd internal/cri/server/podsandbox, sandboxContainerSpec; kubelet
 //! generatePodSandboxLinuxConfig).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::error::ManifestError;
@@ -81,6 +83,7 @@ pub(crate) fn plan(pod: &Shared<'_>) -> Result<Planned, ManifestError> {
         role: Role::Sandbox,
         spec,
         joins: namespaces.joins,
+        origins: BTreeMap::new(),
         approximations,
     })
 }

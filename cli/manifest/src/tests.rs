@@ -230,6 +230,8 @@ fn volumes_are_binds_below_the_pods_folder_and_host_paths_themselves() {
     let below = mount(spec, "/pw")["source"].as_str().unwrap().to_owned();
     assert!(below.contains("/volume-subpaths/h/app/4"), "{below}");
     assert!(says(&pod, "app", "/etc/passwd of the node by a subPath"));
+    let planned = pod.containers.iter().find(|planned| planned.name == "app").unwrap();
+    assert_eq!(planned.origins, [(below, "/etc/passwd".to_owned())].into());
     let own_dev = with(volumes, "volumeMounts: [{name: h, mountPath: /dev}]");
     let places = app(&own_dev)["mounts"].as_array().unwrap();
     assert!(!places.iter().any(|mount| mount["destination"] == "/dev/pts"));

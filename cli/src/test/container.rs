@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::document::{Case, FactsSpec, NodeSpec};
 use super::find;
+use crate::manifests::origins;
 
 /// A spec, and the node that it starts on.
 pub(super) struct Container {
@@ -48,7 +49,9 @@ pub(super) fn of(case: &Case, node: &NodeSpec, folder: &Path) -> Result<Containe
                 (path.clone(), joined)
             });
             let joins = joins.collect();
-            Container { id: planned.name, spec: planned.spec, node: node_of(joins) }
+            let origins = origins(&planned).collect();
+            let node = Node { origins, ..node_of(joins) };
+            Container { id: planned.name, spec: planned.spec, node }
         }
         (None, Some(bundle), None) => {
             let path = folder.join(bundle).join("config.json");

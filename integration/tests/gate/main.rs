@@ -20,6 +20,7 @@ mod reload;
 mod same_verdict;
 mod selection;
 mod setup;
+mod subpath;
 mod trials;
 mod verbs;
 mod verified;

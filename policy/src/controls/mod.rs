@@ -23,6 +23,7 @@ pub mod masked_paths;
 pub mod mount_places;
 pub mod mounts;
 pub mod no_new_privileges;
+pub mod origin;
 pub mod privileged;
 pub mod propagation;
 pub mod read_only_root;
@@ -50,6 +51,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::controls::landlock::Layer;
+use crate::controls::origin::Origin;
 use crate::facts::Facts;
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
@@ -169,6 +171,9 @@ pub struct Node {
     pub logs_seccomp: bool,
     /// For each path that the spec joins a namespace by: what is behind it.
     pub joins: BTreeMap<String, Joined>,
+    /// For each source of a mount that [may lead elsewhere](origin::may_lead_elsewhere): what it reaches,
+    /// its own mount first, if that is one of a `subPath`, and all mounts of a `subPath` below it.
+    pub origins: BTreeMap<String, Vec<Origin>>,
     /// SHA-256, in lower-case hex, of each hook binary that the spec names and that is a regular
     /// file which only root can write.
     pub hook_digests: BTreeMap<String, String>,

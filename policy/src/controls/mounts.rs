@@ -2,7 +2,8 @@
 //!
 //! A source is judged as the spec names it. Links that lead elsewhere are resolved by containerd and
 //! the kubelet before they write it; a component of an allowed path that the container's user can
-//! write makes the rule as weak as that path.
+//! write makes the rule as weak as that path. Where the kubelet has bound a volume's `subPath`, what
+//! is behind the source is judged too ([`origin`](super::origin)).
 
 use std::collections::BTreeSet;
 
@@ -12,8 +13,9 @@ use serde_json::{Value, json};
 use super::allow_list::{AllowLists, intersection};
 use super::host_path::HostPath;
 use super::mount_places::{is_usual, kind};
+use super::origin::{Origin, is_below_subpaths};
 use super::propagation::{Propagation, deserialize_closed, in_words};
-use super::{Asked, Finding, Mismatch, Rule, Scope};
+use super::{Asked, Finding, Mismatch, Node, Rule, Scope};
 use crate::facts::Fact;
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
@@ -29,7 +31,8 @@ pub struct MountsDocument {
     /// The host's paths that may be mounted. Bind mounts are judged by it, the folders of overlays,
     /// and the source of everything that is no pseudo file system of the container's own. The
     /// kubelet's and the runtime's own folders must be among them: volumes, `/etc/hosts` and the
-    /// pod's shared memory are bind mounts from there.
+    /// pod's shared memory are bind mounts from there. What a `subPath` is of must be allowed as
+    /// well: behind the kubelet's folder `volume-subpaths` may be any of a `hostPath`.
     #[serde(default)]
     pub host_paths: Option<HostPaths>,
     /// How mounts may propagate between container and host (Kubernetes: `mountPropagation`).
@@ -129,7 +132,7 @@ impl Rule for Mounts {
         let mut kept = Vec::with_capacity(mounts.len());
         let mut found = Vec::new();
         for (index, mount) in mounts.iter().enumerate() {
-            if let Some(allowed) = self.forbids(mount, pod_uid) {
+            if let Some(allowed) = self.forbids(mount, pod_uid, asked.node) {
                 found.push((format!("{FIELD}[{index}]"), mount.clone(), allowed));
                 continue;
             }
@@ -161,7 +164,7 @@ impl Rule for Mounts {
 
 impl Mounts {
     /// Why the mount may not be; `None` where it may.
-    fn forbids(&self, mount: &Value, pod_uid: Option<&str>) -> Option<String> {
+    fn forbids(&self, mount: &Value, pod_uid: Option<&str>, node: &Node) -> Option<String> {
         if self.protect_destinations && !is_usual(mount) {
             return Some(
                 "nothing but the runtime's own mounts at or below /proc, /sys, /dev".to_owned(),
@@ -177,8 +180,33 @@ impl Mounts {
             return Some(format!("the usual file systems, and of others: [{}]", types.join(", ")));
         }
         let allowed = |path: &str| self.host_paths.allow(|allowed| allowed.holds(path, pod_uid));
-        (!sources(mount, kind).into_iter().all(allowed))
-            .then(|| format!("host paths {}", self.host_paths.in_words()))
+        sources(mount, kind).into_iter().find_map(|source| {
+            let words = || format!("host paths {}", self.host_paths.in_words());
+            if !allowed(source) {
+                return Some(words());
+            }
+            let unknown = [Origin::default()];
+            let origins = match node.origins.get(source) {
+                Some(origins) => origins.as_slice(),
+                None if is_below_subpaths(source) => &unknown,
+                None => &[],
+            };
+            let origin = origins.iter().find(|origin| !self.allows(origin, pod_uid))?;
+            let what = match origin.paths.first() {
+                Some(path) => format!("{path} of the node"),
+                None => "something of the node that could not be told".to_owned(),
+            };
+            Some(format!("{}; behind {source} is {what}", words()))
+        })
+    }
+
+    /// Whether what is behind a source is allowed: of several paths to the same, one is enough, since by
+    /// it the same could be mounted. What is not known is within the whole host alone.
+    fn allows(&self, origin: &Origin, pod_uid: Option<&str>) -> bool {
+        self.host_paths.allow(|allowed| match origin.paths.is_empty() {
+            true => allowed.holds("", pod_uid),
+            false => origin.paths.iter().any(|path| allowed.holds(path, pod_uid)),
+        })
     }
 
     /// The mount with each propagation that is not allowed lowered to one that is.
@@ -199,6 +227,11 @@ impl Mounts {
         }
         mount
     }
+}
+
+/// All paths of the host that the mounts of a spec name as sources, as they are written.
+pub fn host_sources(spec: &Value) -> impl Iterator<Item = &str> {
+    view::items(spec, FIELD).iter().flat_map(|mount| sources(mount, kind(mount)))
 }
 
 /// What of the host a mount reaches.
@@ -280,6 +313,47 @@ mod tests {
         assert!(!is_within(json!({containerd: "7e"})) && !is_within(json!({})));
         // Which of the two is true is not known.
         assert!(!is_within(json!({containerd: "7f", crio: "7e"})));
+    }
+
+    #[test]
+    fn what_is_behind_a_subpath_must_be_allowed_too() {
+        use crate::controls::Node;
+        use crate::facts::Facts;
+        const SOURCE: &str = "/pods/7f/volume-subpaths/v/c/0";
+        let lists = [json!(["/pods/$(podUID)"]), json!(["/pods/*", "/data"]), json!(["/"])];
+        let [own, data, all] = lists.map(|allow| rule(json!({"hostPaths": {"allow": allow}})));
+        let spec = json!({"annotations": {"io.kubernetes.cri.sandbox-uid": "7f"},
+            "mounts": [{"destination": "/a", "type": "bind", "source": SOURCE}]});
+        let facts = Facts::of("c", &spec);
+        let found = |rule: &Mounts, origins: &[&[&str]]| {
+            let origin = |paths: &&[&str]| Origin {
+                paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            };
+            let origins = [(SOURCE.to_owned(), origins.iter().map(origin).collect())].into();
+            let node = Node { origins, ..Node::default() };
+            rule.tighten(&Asked { spec: &spec, facts: &facts, node: &node, exec: None })
+        };
+        let is_within = |rule: &Mounts, origins: &[&[&str]]| found(rule, origins).is_empty();
+        // The attack: a hostPath of the root folder, and etc of it.
+        let [finding] = found(&own, &[&["/etc"]]).try_into().unwrap();
+        assert!(finding.allowed.ends_with(&format!("; behind {SOURCE} is /etc of the node")));
+        assert!(!is_within(&data, &[&["/etc"]]) && is_within(&all, &[&["/etc"]]));
+        assert!(is_within(&data, &[&["/data/x"]]) && !is_within(&own, &[&["/data/x"]]));
+        // An emptyDir, of this pod and of another.
+        assert!(is_within(&own, &[&["/pods/7f/volumes/e"]]));
+        assert!(!is_within(&own, &[&["/pods/7e/volumes/e"]]));
+        // A disk that is mounted elsewhere too, for which the pod's own path is enough.
+        assert!(is_within(&own, &[&["/plugins/globalmount", "/pods/7f/volumes/d"]]));
+        // Each mount that comes along, and each of several lists.
+        assert!(!is_within(&own, &[&["/pods/7f/volumes/e"], &["/etc"]]));
+        assert!(!is_within(&own.meet(&data), &[&["/data/x"]]));
+        // Not known, by a node that looked and by one that did not.
+        assert!(!is_within(&own, &[&[]]) && !is_within(&data, &[&[]]) && is_within(&all, &[&[]]));
+        let node = Node::default();
+        let asked = Asked { spec: &spec, facts: &facts, node: &node, exec: None };
+        assert!(!own.tighten(&asked).is_empty() && all.tighten(&asked).is_empty());
+        assert!(Mounts::top().tighten(&asked).is_empty());
+        assert_eq!(host_sources(&spec).collect::<Vec<_>>(), [SOURCE]);
     }
 
     #[test]

@@ -80,6 +80,8 @@ fn any_mount() -> impl Strategy<Value = Mount> {
     let root = select(vec!["/", "/null", "/srv/data"]);
     (select(PATHS.to_vec()), options, propagation, types, root).prop_map(
         |(target, option, propagation, fs_type, root)| Mount {
+            id: 1,
+            device: "0:5".into(),
             target: target.to_owned(),
             options: vec![option.to_owned()],
             propagation: propagation.into_iter().map(str::to_owned).collect(),
@@ -91,6 +93,8 @@ fn any_mount() -> impl Strategy<Value = Mount> {
 
 fn writable_sysfs() -> Mount {
     Mount {
+        id: 1,
+        device: "0:5".into(),
         target: "/sys".to_owned(),
         options: vec!["rw".to_owned()],
         propagation: Vec::new(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use coaming_manifest::{Behind, Image, Planned, Settings, read_with};
+use coaming_policy::controls::origin::Origin;
 use coaming_policy::controls::{self, Joined};
 use coaming_policy::decide::{Door, Request, decide};
 use coaming_policy::demands::Demands;
@@ -66,7 +67,8 @@ impl Node {
 
     fn decide_container(&self, planned: &Planned) -> Decided {
         let joins: Vec<_> = planned.joins.iter().collect();
-        let key = (self.level, self.kind, format!("{} {joins:?}", planned.spec));
+        let key =
+            (self.level, self.kind, format!("{} {joins:?} {:?}", planned.spec, planned.origins));
         let known = DECIDED.with_borrow(|decided| decided.get(&key).cloned());
         known.unwrap_or_else(|| {
             let decided = self.decide_anew(planned);
@@ -96,6 +98,10 @@ impl Node {
             };
             (path.clone(), joined)
         });
+        let origins = planned
+            .origins
+            .iter()
+            .map(|(source, path)| (source.clone(), vec![Origin { paths: [path.clone()].into() }]));
         let lsms = match self.kind {
             Kind::Plain => vec!["capability"],
             Kind::AppArmor => vec!["capability", "apparmor"],
@@ -106,6 +112,7 @@ impl Node {
             kernel: (6, 12),
             lsms: lsms.into_iter().map(str::to_owned).collect(),
             joins: joins.collect(),
+            origins: origins.collect(),
             ..controls::Node::default()
         };
         let request =
