@@ -55,6 +55,9 @@ install_all() {
     for file in config.toml containerd/{config,shim}-v{2,3}.toml kubernetes/runtimeclass.yaml examples/{payments,waiver}.yaml; do
         place 644 "packaging/$file" "$SHARED/$file"
     done
+    while IFS= read -r file; do
+        place 644 "packaging/$file" "$SHARED/$file"
+    done < <(cd packaging && find examples/sets -type f)
     # Installed and not enabled: `systemctl enable --now coaming-load.service coaming-load.path`.
     for file in coaming-load.{service,path}; do
         place 644 "packaging/systemd/$file" "$UNITS/$file"

@@ -13,6 +13,7 @@ mod sarif;
 mod schema;
 mod score;
 mod seccomp;
+mod sets;
 mod shells;
 mod status;
 mod test;
