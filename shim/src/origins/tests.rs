@@ -179,6 +179,15 @@ fn mounts_below_a_source_come_along() {
     let cover = format!("92 91 0:61 / {inner} rw - tmpfs tmpfs rw\n");
     let found = with(&format!("{copy}{passed}{cover}"));
     assert_eq!(found, [vec![pod.to_owned()], vec![], vec![]]);
+    // Hidden by what looks alike in the table, of the same device.
+    let mine = format!("{pod}/volumes/kubernetes.io~nfs/v");
+    let nfs = format!(
+        "50 1 0:80 / {mine} rw - nfs4 server:/mine rw\n\
+         91 90 0:80 /x {inner} rw - nfs4 server:/secrets rw\n\
+         92 91 0:80 /x {inner} rw - nfs4 server:/mine rw\n"
+    );
+    let found = with(&format!("{copy}{nfs}"));
+    assert_eq!(found, [vec![pod.to_owned()], vec![], vec![format!("{mine}/x")]]);
 }
 
 #[test]
