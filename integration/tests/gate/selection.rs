@@ -5,7 +5,7 @@ use coaming_integration::{Door, Error, Node, NodeConfig, PAIRS, can_run, images}
 use serde_json::{Value, json};
 
 use crate::setup::{
-    Bench, forget, greedy, install, outcome, parsed, policy, refusal, runtimes, says,
+    Bench, FREELY, forget, greedy, install_with, outcome, parsed, policy, refusal, runtimes, says,
 };
 
 const CREATE: [&str; 3] = ["probe", "create", "/etc/new"];
@@ -27,7 +27,7 @@ fn what_containerd_tells_and_the_spec_says_selects() -> Result<(), Error> {
     }
     for (number, (containerd, runtime)) in [PAIRS[0], PAIRS[4]].into_iter().enumerate() {
         let node = Node::start(NodeConfig::new(containerd, runtime))?;
-        install(node.world(), runtime, "baseline")?;
+        install_with(node.world(), runtime, "baseline", FREELY)?;
         for door in Door::of_pair(number) {
             eprintln!("{containerd} with {runtime} through {door:?}");
             let pod = Pod {
@@ -112,7 +112,7 @@ fn a_policy_for_execs_holds_execs_alone() -> Result<(), Error> {
     }
     for runtime in [runtimes()[0], runtimes()[1]] {
         eprintln!("{runtime}");
-        let bench = Bench::new(runtime, "node")?;
+        let bench = Bench::with(runtime, "node", FREELY)?;
         policy(&bench.world, "execs", "match: {doors: [exec]}\nnoNewPrivileges: true")?;
         let start = |id: &str| -> Result<_, Error> {
             let bundle = bench.bundle(id, &["sleep", "1000"], |spec| {
