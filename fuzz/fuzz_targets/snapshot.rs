@@ -28,7 +28,8 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     // A good one, changed in places that the input names, under its good name.
-    let mut sources = Sources { directory: "/p".into(), ..Sources::default() };
+    let mut sources = Sources::default();
+    sources.directory = "/p".into();
     sources.files.insert("a.yaml".to_owned(), POLICY.to_vec());
     let directory = sources.replay().expect("the policy is read");
     let (root, good) = encode(&directory, &sources).expect("the snapshot is written");
