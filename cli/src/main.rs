@@ -21,6 +21,7 @@ mod records;
 mod schema;
 mod score;
 mod seccomp;
+mod source;
 mod status;
 mod test;
 

@@ -23,7 +23,7 @@ use crate::error::CommandError;
 pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, CommandError> {
     let (bundle, id, spec) = read(path)?;
     let node = host::examine(&spec);
-    let demanding = arguments.choice.read().map_err(CommandError::Policy)?;
+    let demanding = arguments.source.choice.read().map_err(CommandError::Policy)?;
     let mut report = judge(&id, &spec, &node, &demanding)?;
     report.bundle = bundle.path().display().to_string();
     Ok(report)

@@ -39,10 +39,10 @@ pub(super) fn run(
     arguments: &Arguments,
     out: &mut dyn Write,
 ) -> Result<Outcome, CommandError> {
-    let manifests = arguments.assumed.read(path)?;
-    let demanding = arguments.choice.read().map_err(CommandError::Policy)?;
+    let manifests = arguments.source.assumed.read(path)?;
+    let demanding = arguments.source.choice.read().map_err(CommandError::Policy)?;
     let mut containers = Vec::new();
-    for chosen in arguments.assumed.choose(&manifests) {
+    for chosen in arguments.source.assumed.choose(&manifests) {
         let Chosen { planned, node, .. } = &chosen;
         let mut report = bundle::judge(&planned.name, &planned.spec, node, &demanding)?;
         report.manifest = Some(InManifest::of(&chosen));

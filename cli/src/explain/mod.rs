@@ -7,52 +7,30 @@ mod manifest;
 mod table;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use coaming_policy::document::Waived;
 use coaming_policy::facts::{Facts, Told};
 use coaming_policy::floor::Floor;
 use coaming_policy::verdict::{Audit, Change, Degraded, Reason};
-use coaming_shim::config::STATE;
 use coaming_shim::exec_log::Executed;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::demanded::Choice;
 use crate::error::CommandError;
 use crate::explain::in_force::Policy;
 use crate::explain::manifest::InManifest;
 use crate::kernel::KernelView;
-use crate::manifests::Assumed;
 use crate::output::{self, Format, Outcome};
+use crate::source::Source;
 
 /// Explain what coaming does with a bundle or a manifest, or did with a container: asked, enforced, and by which policy.
 ///
 /// Nothing is changed. Exit codes: 0 it starts as shown, 1 it is refused, or its process is wider than
 /// its floor, 2 there is nothing to explain.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("subject").required(true))]
 pub(crate) struct Arguments {
-    /// A bundle: the folder of a config.json that has not been through coaming.
-    #[arg(long, value_name = "DIR", group = "subject")]
-    bundle: Option<PathBuf>,
-    /// A container that was created through coaming, by its id or the beginning of it.
-    #[arg(long, value_name = "ID", group = "subject")]
-    container: Option<String>,
-    /// A file of Kubernetes manifests, YAML or JSON: every container of every pod as a node would get
-    /// it. - is standard input.
-    #[arg(long, value_name = "FILE", group = "subject")]
-    manifest: Option<PathBuf>,
     #[command(flatten)]
-    assumed: Assumed,
-    #[command(flatten)]
-    choice: Choice,
-    /// The runtime's state directory, where containers of several have the same id.
-    #[arg(long, value_name = "DIR", requires = "container")]
-    root: Option<PathBuf>,
-    /// Where coaming keeps its records.
-    #[arg(long, value_name = "DIR", default_value = STATE, hide = true)]
-    state: PathBuf,
+    source: Source,
     /// The form of the answer.
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -109,12 +87,14 @@ enum Decision {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
-    if let Some(path) = &arguments.manifest {
+    if let Some(path) = &arguments.source.manifest {
         return manifest::run(path, arguments, out);
     }
-    let report = match (&arguments.bundle, &arguments.container) {
+    let report = match (&arguments.source.bundle, &arguments.source.container) {
         (Some(path), _) => bundle::explain(path, arguments)?,
-        (None, Some(id)) => container::explain(id, arguments.root.as_deref(), &arguments.state)?,
+        (None, Some(id)) => {
+            container::explain(id, arguments.source.root.as_deref(), &arguments.source.state)?
+        }
         // The group is required.
         (None, None) => return Ok(Outcome::Findings),
     };

@@ -11,18 +11,18 @@ mod subject;
 mod text;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use coaming_manifest::Role;
-use coaming_shim::config::STATE;
 use coaming_shim::host;
 use serde::Serialize;
 
-use crate::demanded::{Choice, Demanding};
+use crate::demanded::Demanding;
 use crate::error::CommandError;
 use crate::explain::{bundle, container};
-use crate::manifests::{Assumed, Chosen};
+use crate::manifests::Chosen;
 use crate::output::{self, Outcome};
+use crate::source::Source;
 use checks::Checked;
 use number::Number;
 use subject::{Kept, Subject};
@@ -33,28 +33,9 @@ use subject::{Kept, Subject};
 /// asks for. Each check says what it is about, what was found and which field of a policy closes it.
 /// Exit codes: 0 all is scored, 1 a container is above --threshold, 2 there is nothing to score.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("subject").required(true))]
 pub(crate) struct Arguments {
-    /// A bundle: the folder of a config.json that has not been through coaming.
-    #[arg(long, value_name = "DIR", group = "subject")]
-    bundle: Option<PathBuf>,
-    /// A container that was created through coaming, by its id or the beginning of it.
-    #[arg(long, value_name = "ID", group = "subject")]
-    container: Option<String>,
-    /// A file of Kubernetes manifests, YAML or JSON; - is standard input. Sandboxes are not scored: they
-    /// run no program of yours.
-    #[arg(long, value_name = "FILE", group = "subject")]
-    manifest: Option<PathBuf>,
     #[command(flatten)]
-    assumed: Assumed,
-    #[command(flatten)]
-    choice: Choice,
-    /// The runtime's state directory, where containers of several have the same id.
-    #[arg(long, value_name = "DIR", requires = "container")]
-    root: Option<PathBuf>,
-    /// Where coaming keeps its records.
-    #[arg(long, value_name = "DIR", default_value = STATE, hide = true)]
-    state: PathBuf,
+    source: Source,
     /// Score what is asked for, before policy.
     #[arg(long, conflicts_with = "container")]
     asked: bool,
@@ -144,22 +125,25 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
 type Gathered = (String, Vec<Scored>, Vec<String>);
 
 fn gather(arguments: &Arguments) -> Result<Gathered, CommandError> {
-    if let Some(id) = &arguments.container {
-        let record =
-            container::find(id, arguments.root.as_deref(), &arguments.state.join("containers"))?;
+    if let Some(id) = &arguments.source.container {
+        let record = container::find(
+            id,
+            arguments.source.root.as_deref(),
+            &arguments.source.state.join("containers"),
+        )?;
         let name = format!("container {}", record.id);
         let kept = Kept::read(record)?;
         return Ok((name.clone(), vec![Scored::of(name, &kept.subject(), None)], Vec::new()));
     }
     let demanding = match arguments.asked {
         true => None,
-        false => Some(arguments.choice.read().map_err(CommandError::Policy)?),
+        false => Some(arguments.source.choice.read().map_err(CommandError::Policy)?),
     };
-    if let Some(path) = &arguments.manifest {
+    if let Some(path) = &arguments.source.manifest {
         return of_manifest(path, arguments, demanding.as_ref());
     }
     // The group is required.
-    let path = arguments.bundle.as_deref().unwrap_or(Path::new("."));
+    let path = arguments.source.bundle.as_deref().unwrap_or(Path::new("."));
     let (bundle, id, spec) = bundle::read(path)?;
     let node = host::examine(&spec);
     let scored = Scored::under(id, &spec, &node, &[], demanding.as_ref())?;
@@ -171,10 +155,10 @@ fn of_manifest(
     arguments: &Arguments,
     demanding: Option<&Demanding>,
 ) -> Result<Gathered, CommandError> {
-    let manifests = arguments.assumed.read(path)?;
+    let manifests = arguments.source.assumed.read(path)?;
     let mut containers = Vec::new();
-    for Chosen { pod, planned, node } in arguments.assumed.choose(&manifests) {
-        if planned.role == Role::Sandbox && !arguments.assumed.names_one() {
+    for Chosen { pod, planned, node } in arguments.source.assumed.choose(&manifests) {
+        if planned.role == Role::Sandbox && !arguments.source.assumed.names_one() {
             continue;
         }
         let name = format!("{} {}: {}", pod.kind, pod.name, planned.name);
