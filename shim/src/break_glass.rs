@@ -198,5 +198,13 @@ mod tests {
         std::os::unix::fs::symlink("/etc/hostname", folder.path().join("b.yaml")).unwrap();
         let (none, notes) = chosen(folder.path(), "any");
         assert_eq!((none, notes.len()), (0, 2), "{notes:?}");
+
+        let open = tempfile::tempdir().unwrap();
+        fs::write(open.path().join("fire.yaml"), WAIVER).unwrap();
+        fs::write(open.path().join("fire.yaml.minisig"), SIGNATURE).unwrap();
+        let others = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs::set_permissions(open.path(), others).unwrap();
+        let (none, notes) = chosen(open.path(), "ledger-0");
+        assert!(none == 0 && notes.len() == 1, "{notes:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! The set in force through everything that happens to a directory.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use coaming_config::{Broken, Loosening, Policy, Signatures};
@@ -108,7 +109,14 @@ fn a_first_start_makes_the_snapshot_and_others_read_it() {
     assert_eq!(demands(&node.start()), 2);
     let current = node.keeper().store.current().unwrap().unwrap();
     assert!(current.seen.is_settled() && current.seen.is_current(&node.directory()));
-    assert!(node.keeper().unchanged(current).is_some());
+    assert!(node.keeper().unchanged(current.clone()).is_some());
+    // Under other rules the same directory is judged again.
+    let signed = Node {
+        policy: Policy { signatures: Signatures::Required, ..trusting() },
+        folder: node.folder,
+    };
+    assert!(signed.keeper().unchanged(current).is_none());
+    assert_eq!(kind(&signed.start()), Some(Kept::Signature));
     // Of a directory that is gone too.
     let empty = Node::new(Policy::default());
     fs::remove_dir(empty.directory()).unwrap();
@@ -240,6 +248,27 @@ fn rules_that_change_judge_the_directory_again() {
 fn snapshot_of(node: &Node) -> PathBuf {
     let current = node.keeper().store.current().unwrap().unwrap();
     node.kept().join(format!("{}.snapshot", current.root))
+}
+
+#[test]
+fn a_snapshot_that_others_can_write_is_not_read() {
+    let node = Node::new(Policy::default());
+    node.write("a.yaml", STRICT);
+    node.start();
+    assert!(matches!(node.start().set, Set::Kept(_)));
+    for path in [snapshot_of(&node), node.kept().join("current"), node.kept()] {
+        let before = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() | 0o022)).unwrap();
+        let current = node.keeper().store.current();
+        let read =
+            current.ok().flatten().and_then(|current| node.keeper().store.open(&current.root).ok());
+        assert!(read.is_none(), "{}", path.display());
+        assert_eq!(demands(&node.start()), 2, "the directory is read");
+        if path.exists() {
+            fs::set_permissions(&path, before).unwrap();
+        }
+        assert_eq!(demands(&node.start()), 2);
+    }
 }
 
 #[test]
