@@ -11,9 +11,12 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # have been seen not to link.
 export CARGO_INCREMENTAL := 0
 
+# Tests wait for containers more than they work.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help prerequisites build install uninstall fmt lint test test-kernels oracle bench fuzz mutants demo clean
+.PHONY: help prerequisites build install uninstall packages reproducible fmt lint test hunt test-kernels test-packages cross oracle bench fuzz mutants demo clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,14 +25,23 @@ prerequisites: ## Install what the build needs (Debian, as root; tests and demo 
 	@integration/install.sh --build
 
 build: ## Build the programs for release
-	$(CARGO) build --release --locked -p coaming-shim -p containerd-shim-coaming -p coaming-cli --bins
-	$(CARGO) build --release --locked --target $(MUSL) -p coaming-hooks --bins
+	$(CARGO) build --release --locked -p coaming-shim -p coaming-labels -p containerd-shim-coaming -p coaming-cli --bins
+	$(CARGO) build --release --locked --target $(MUSL) -p coaming-hooks -p coaming-hook-harness --bins
 
 install: ## Install what was built (as root; DESTDIR is honoured)
 	@DESTDIR='$(DESTDIR)' TARGET='$(TARGET)' packaging/install.sh install
 
 uninstall: ## Remove it again; /etc/coaming stays
 	@DESTDIR='$(DESTDIR)' packaging/install.sh uninstall
+
+packages: ## Make the deb, the rpm, the tarball and the list of their parts in target/packages (Debian, as root)
+	@integration/install.sh --packages
+	packaging/build.sh '$(TARGET)/packaged'
+	TARGET='$(TARGET)/packaged' packaging/packages.sh '$(TARGET)/packages'
+
+reproducible: ## Make the packages twice from two places, and compare (Debian, as root; two builds for release)
+	@integration/install.sh --packages
+	packaging/reproducible.sh
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
@@ -39,18 +51,42 @@ lint: ## Check format, lints and, where cargo-deny is installed, dependencies
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: dependencies are not checked"; fi
 
+# Where random tests begin, so that a failure is there again on the next run. `make hunt` begins elsewhere each time.
+SEED ?= 1
+
 # CI=true: a test that cannot run here fails instead of being skipped.
 test: prerequisites lint build ## Lint, and run every test against real containerd, runc and crun (as root)
 	@integration/install.sh
-	CI=true $(CARGO) test --workspace --locked --no-fail-fast
+	CI=true PROPTEST_RNG_SEED=$(SEED) COAMING_SEED=$(SEED) $(CARGO) test --workspace --locked --no-fail-fast
+
+hunt: ## Run the random tests from new seeds, ROUNDS times (default 10)
+	for round in $$(seq $(or $(ROUNDS),10)); do \
+	  PROPTEST_CASES=4000 PROPTEST_MAX_GLOBAL_REJECTS=1000000 $(CARGO) test --quiet --workspace --locked --lib || exit 1; done
 
 oracle: prerequisites ## Hold merged seccomp filters against their rules: 2,000 random pairs, 10 million points (as root)
 	@integration/install.sh
 	COAMING_ORACLE_PAIRS=2000 COAMING_ORACLE_POINTS=10000000 CI=true \
 	  $(CARGO) test --locked -p coaming-integration --test seccomp algebra -- --nocapture
 
-test-kernels: prerequisites ## Run tests on another kernel, with cgroup v2 alone (as root)
-	CARGO='$(CARGO)' integration/kernels/run.sh
+test-kernels: prerequisites ## Run tests in other kernels: User-Mode Linux, and QEMU with Debian's, one for aarch64 (as root; an hour)
+	@integration/install.sh --kernels
+	@integration/install.sh --cross
+	CI=true RUST_TEST_THREADS=$$(nproc) $(CARGO) test --locked -p coaming-integration --test kernels guests:: -- --include-ignored --nocapture
+
+test-packages: prerequisites build ## Make the packages, and install, upgrade and remove them in a fresh Debian (as root)
+	@integration/install.sh
+	@integration/install.sh --test-packages
+	CI=true $(CARGO) test --locked -p coaming-integration --test packages -- --include-ignored
+
+CACHE := $(or $(COAMING_INTEGRATION_CACHE),/var/cache/coaming-integration)
+
+# rust-lld: static programs that hold no C need no other compiler.
+cross: ## Build the launcher, the hook and the containerd shim for aarch64 (Debian, as root)
+	@integration/install.sh --cross
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld \
+	  $(CARGO) build --release --locked --target aarch64-unknown-linux-musl -p coaming-hooks --bins
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc LIBSECCOMP_LIB_PATH='$(CACHE)/aarch64' \
+	  $(CARGO) build --release --locked --target aarch64-unknown-linux-gnu -p containerd-shim-coaming --bins
 
 bench: prerequisites build ## Compare the stock shim and coaming's on one node (as root; COAMING_BENCH_PODS, COAMING_BENCH_CREATES)
 	@integration/install.sh

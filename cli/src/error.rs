@@ -3,11 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use coaming_hook_harness::HarnessError;
 use coaming_manifest::ManifestError;
 use coaming_policy::document::DocumentError;
 use coaming_policy::json::JsonError;
 use coaming_policy::seccomp::SeccompError;
+use coaming_shim::apparmor::AppArmorError;
 use coaming_shim::bundle::BundleError;
+use coaming_shim::journal::JournalError;
 use coaming_shim::state::StateError;
 
 /// Why there is no answer. Findings are answers, not errors.
@@ -25,6 +28,9 @@ pub(crate) enum CommandError {
     /// The command line does not say what is needed.
     #[error("{0}")]
     Usage(String),
+    /// Nothing can be installed, or taken away.
+    #[error("cannot install: {0}")]
+    Install(String),
     /// A file of a directory cannot be written.
     #[error("cannot write {}: {error}", .path.display())]
     Write { path: PathBuf, error: io::Error },
@@ -43,6 +49,15 @@ pub(crate) enum CommandError {
          .test.yaml"
     )]
     NoCases(String),
+    /// A profile of AppArmor cannot be had.
+    #[error(transparent)]
+    AppArmor(#[from] AppArmorError),
+    /// The journal cannot be read.
+    #[error("cannot read the journal: {0}")]
+    Journal(#[from] JournalError),
+    /// A hook cannot be tested.
+    #[error(transparent)]
+    Hook(#[from] HarnessError),
     /// The bundle cannot be read.
     #[error("cannot read the bundle, a folder with a config.json: {0}")]
     Bundle(#[from] BundleError),

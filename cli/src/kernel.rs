@@ -1,43 +1,17 @@
-//! The kernel's own view of a container's first process, held against the floor.
+//! The kernel's own view of a container's first process, held against its floor: now, and as it was
+//! proved when it was created and started.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use coaming_policy::controls::{Mismatch, Node, Rule, Support};
-use coaming_policy::floor::{Bound, Visitor};
-use coaming_policy::proc::Seen;
+use coaming_policy::controls::Node;
 use coaming_shim::host;
+use coaming_shim::journal::event::Proof as Proved;
+use coaming_shim::proof::hold::{Against, Held, Outcome};
+use coaming_shim::proof::{Look, Moment, Proofs, judge};
 use coaming_shim::record::Record;
+use coaming_shim::state::State;
 use serde::Serialize;
 use serde_json::Value;
-
-/// Controls of which the kernel tells nothing through a process's files.
-const NOT_TOLD: [&str; 11] = [
-    "exec",
-    "refuse",
-    "mounts",
-    "devices",
-    "sysctls",
-    "rootfsPropagation",
-    "hooks",
-    "annotations",
-    "resources",
-    "fields",
-    "landlock",
-];
-
-/// Namespaces: their OCI names and those in `/proc/<pid>/ns`.
-const NAMESPACES: [(&str, &str); 8] = [
-    ("pid", "pid"),
-    ("network", "net"),
-    ("ipc", "ipc"),
-    ("uts", "uts"),
-    ("user", "user"),
-    ("cgroup", "cgroup"),
-    ("mount", "mnt"),
-    ("time", "time"),
-];
 
 /// What the kernel says.
 #[derive(Debug, Serialize)]
@@ -51,58 +25,61 @@ pub(crate) enum KernelView {
     Unknown { why: String },
 }
 
-/// One control, held against the process.
+/// What was proved of the process, and whether it still is so.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Held {
-    pub(crate) control: &'static str,
-    pub(crate) outcome: Outcome,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) mismatches: Vec<Mismatch>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Outcome {
-    /// Nothing that the kernel tells is wider than the rule.
-    Held,
-    /// Something is.
-    Mismatch,
-    /// The kernel tells nothing of it.
-    NotTold,
+pub(crate) struct Standing {
+    /// Whether the last look that was due found the floor kept.
+    pub(crate) proven: bool,
+    /// Why it is not proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+    /// Whether the process is wider than its floor now.
+    pub(crate) drift: bool,
+    /// What was looked at, and when.
+    #[serde(flatten)]
+    pub(crate) proofs: Proofs,
 }
 
 impl KernelView {
     pub(crate) fn of(record: &Record) -> KernelView {
-        let folder = Path::new(&record.runtime_root).join(&record.id);
-        let Some(init) = Init::read(&folder) else {
+        let Some(init) = record.init() else {
+            let folder = record.runtime_folder();
             return KernelView::Unknown {
                 why: format!("the runtime has no state of it in {}", folder.display()),
             };
         };
-        let pid = init.pid;
+        let ended =
+            || KernelView::Unknown { why: format!("its first process, {}, has ended", init.pid) };
         if !init.runs() {
-            return KernelView::Unknown { why: format!("its first process, {pid}, has ended") };
+            return ended();
         }
-        // runc and crun: the FIFO is there until `start` opens it.
-        if folder.join("exec.fifo").exists() {
-            return KernelView::Created { pid };
+        if record.waits(&init) {
+            return KernelView::Created { pid: init.pid };
         }
-        let seen = match see(pid) {
-            Ok(seen) => seen,
-            Err(error) => {
-                return KernelView::Unknown { why: format!("/proc/{pid} cannot be read: {error}") };
-            }
-        };
-        let mut verify =
-            Verify { seen: &seen, node: &host::examine(&Value::Null), controls: Vec::new() };
-        record.floor.visit(&mut verify);
-        let controls = verify.controls;
+        let look = Look::at(&init, &record.floor);
         // Another process may have been given the pid while it was looked at.
         if !init.runs() {
-            return KernelView::Unknown { why: format!("its first process, {pid}, has ended") };
+            return ended();
         }
-        KernelView::Running { pid, controls }
+        let look = match look {
+            Ok(look) => look,
+            Err(error) => {
+                let why = format!("/proc/{} cannot be read: {error}", init.pid);
+                return KernelView::Unknown { why };
+            }
+        };
+        let node: Node = host::examine(&Value::Null);
+        let against = Against {
+            floor: &record.floor,
+            node: &node,
+            process: &record.process,
+            filters: record.filters,
+            late_filter: false,
+            preserved: record.preserved,
+        };
+        let controls = judge(&look, against, Moment::Now).controls;
+        KernelView::Running { pid: init.pid, controls }
     }
 
     pub(crate) fn is_wider(&self) -> bool {
@@ -115,120 +92,42 @@ impl KernelView {
     }
 }
 
-/// A container's first process, as its runtime's state names it.
-struct Init {
-    pid: u32,
-    /// Field 22 of its `stat`, which tells it from a later process of the same pid.
-    start: Option<u64>,
-}
-
-impl Init {
-    /// runc's `state.json` (libcontainer/container_linux.go, BaseState) or crun's `status`
-    /// (src/libcrun/status.c).
-    fn read(folder: &Path) -> Option<Init> {
-        let json = |name: &str| -> Option<Value> {
-            serde_json::from_slice(&fs::read(folder.join(name)).ok()?).ok()
+impl Standing {
+    pub(crate) fn of(record: &Record, base: &Path, view: &KernelView) -> Standing {
+        let state = State::of(base, Path::new(&record.runtime_root), &record.id);
+        let (proofs, unread) = match Proofs::read(&state) {
+            Ok(proofs) => (proofs, None),
+            Err(error) => (Proofs::default(), Some(error.to_string())),
         };
-        let (state, pid, start) = match json("state.json") {
-            Some(state) => (state, "init_process_pid", "init_process_start"),
-            None => (json("status")?, "pid", "process-start-time"),
+        let last = match view {
+            KernelView::Created { .. } => None,
+            _ => proofs.started.as_ref().or(proofs.created.as_ref()),
         };
-        let pid = u32::try_from(state.get(pid)?.as_u64()?).ok().filter(|pid| *pid > 0)?;
-        Some(Init { pid, start: state.get(start).and_then(Value::as_u64) })
+        let why = match (unread, last) {
+            (Some(error), _) => Some(error),
+            (None, None) => Some(match view {
+                KernelView::Created { .. } => "it has not been started".to_owned(),
+                _ => "nobody looked at it when it started".to_owned(),
+            }),
+            (None, Some(proof)) => match proof.outcome {
+                Proved::Held if proofs.started.is_some() => None,
+                Proved::Held => {
+                    Some("it held before the start, and was not looked at since".to_owned())
+                }
+                Proved::Mismatch => Some(format!("it was wider: {}", proof.in_words())),
+                Proved::Ended | Proved::Unproven => {
+                    Some(proof.why.clone().unwrap_or_else(|| "it is not said why".to_owned()))
+                }
+            },
+        };
+        Standing { proven: why.is_none(), why, drift: view.is_wider(), proofs }
     }
 
-    fn runs(&self) -> bool {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
-            return false;
-        };
-        // The second field is a name in parentheses, which may hold anything; the third is the state.
-        let Some((_, rest)) = stat.rsplit_once(") ") else {
-            return false;
-        };
-        let mut fields = rest.split(' ');
-        let zombie = matches!(fields.next(), Some("Z" | "X"));
-        let start = fields.nth(18).and_then(|start| start.parse().ok());
-        !zombie && (self.start.is_none() || self.start == start)
-    }
-}
-
-fn see(pid: u32) -> std::io::Result<Seen> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}"));
-    let mut seen = Seen::default();
-    seen.read_status(&read("status")?);
-    seen.read_limits(&read("limits")?);
-    seen.read_mountinfo(&read("mountinfo")?);
-    // Absent, or EINVAL, where no security module has labels (proc_pid_attr(5)).
-    seen.label = read("attr/apparmor/current").or_else(|_| read("attr/current")).ok();
-    for (name, file) in NAMESPACES {
-        let identity = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/{file}"));
-        let theirs = match identity(&pid.to_string()) {
-            Ok(theirs) => theirs,
-            // A kernel without this type has one for all.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let host = identity("1").or_else(|_| identity("self"))?;
-        if (theirs.dev(), theirs.ino()) == (host.dev(), host.ino()) {
-            seen.host_namespaces.push(name.to_owned());
+    /// In a word or two, for people.
+    pub(crate) fn in_words(&self) -> String {
+        match &self.why {
+            None => "proven".to_owned(),
+            Some(why) => format!("unproven ({why})"),
         }
-    }
-    Ok(seen)
-}
-
-/// Holds every control against the process.
-struct Verify<'a> {
-    seen: &'a Seen,
-    node: &'a Node,
-    controls: Vec<Held>,
-}
-
-impl Visitor for Verify<'_> {
-    fn control<R: Rule>(&mut self, bound: &Bound<R>) {
-        if bound.is_empty() {
-            return;
-        }
-        // What this node cannot enforce was left out by leave of the policy, and is in the record.
-        let met = bound.clauses().iter().fold(R::top(), |met, clause| {
-            match clause.rule.support(self.node) {
-                Support::Partial { rule, .. } if clause.best_effort => met.meet(&rule),
-                _ => met.meet(&clause.rule),
-            }
-        });
-        let mismatches = met.verify(self.seen);
-        let outcome = match mismatches.is_empty() {
-            false => Outcome::Mismatch,
-            true if NOT_TOLD.contains(&R::CONTROL) => Outcome::NotTold,
-            true => Outcome::Held,
-        };
-        self.controls.push(Held { control: R::CONTROL, outcome, mismatches });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_is_known_by_its_start_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let pid = std::process::id();
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let start: u64 =
-            stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
-        let status = |start: u64| format!(r#"{{"pid": {pid}, "process-start-time": {start}}}"#);
-        fs::write(folder.path().join("status"), status(start)).unwrap();
-        assert!(Init::read(folder.path()).unwrap().runs());
-        fs::write(folder.path().join("status"), status(start + 1)).unwrap();
-        assert!(!Init::read(folder.path()).unwrap().runs());
-        fs::write(folder.path().join("status"), r#"{"pid": 0}"#).unwrap();
-        assert!(Init::read(folder.path()).is_none());
-    }
-
-    #[test]
-    fn our_own_namespaces_are_seen() {
-        let seen = see(std::process::id()).unwrap();
-        assert!(seen.mount_at("/").is_some() && !seen.rlimits.is_empty());
-        assert_eq!(seen.uids.len(), 4);
     }
 }

@@ -1,26 +1,35 @@
 //! `coaming`: what policy says, and what became of a container under it.
 //!
-//! Nothing here changes a policy, a bundle or a container; `load` alone changes which policies are in force.
+//! Nothing here changes a policy, a bundle or a container; `load` alone changes which policies are in force, and
+//! `install` alone what other programs are configured to do.
 
+mod apparmor;
 mod builtins;
 mod check;
 mod completions;
 mod demanded;
+mod denials;
 mod diff;
+mod doctor;
 mod error;
 mod explain;
+mod hook_test;
 mod import;
+mod install;
+mod journal;
 mod kernel;
 mod lint;
 mod load;
 mod manifests;
 mod manual;
+mod metrics;
 mod output;
 mod policy_state;
 mod records;
 mod schema;
 mod score;
 mod seccomp;
+mod semodule;
 mod source;
 mod status;
 mod test;
@@ -46,13 +55,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Apparmor(apparmor::Arguments),
     Check(check::Arguments),
     Completions(completions::Arguments),
+    Denials(denials::Arguments),
     Diff(diff::Arguments),
+    Doctor(doctor::Arguments),
     Explain(explain::Arguments),
+    HookTest(hook_test::Arguments),
     Import(import::Arguments),
+    Install(install::Arguments),
+    Journal(journal::Arguments),
     Load(load::Arguments),
     Man(manual::Arguments),
+    Metrics(metrics::Arguments),
     Policy(builtins::Arguments),
     Schema(schema::Arguments),
     Score(score::Arguments),
@@ -66,13 +82,20 @@ fn main() -> ExitCode {
     // Styles go to a terminal alone, and not where NO_COLOR is set.
     let mut out = io::BufWriter::new(anstream::stdout().lock());
     let done = match arguments.command {
+        Command::Apparmor(arguments) => apparmor::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Completions(arguments) => completions::run(&arguments, &mut out),
+        Command::Denials(arguments) => denials::run(&arguments, &mut out),
         Command::Diff(arguments) => diff::run(&arguments, &mut out),
+        Command::Doctor(arguments) => doctor::run(&arguments, &mut out),
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
+        Command::HookTest(arguments) => hook_test::run(&arguments, &mut out),
         Command::Import(arguments) => import::run(&arguments, &mut out),
+        Command::Install(arguments) => install::run(&arguments, &mut out),
+        Command::Journal(arguments) => journal::run(&arguments, &mut out),
         Command::Load(arguments) => load::run(&arguments, &mut out),
         Command::Man(arguments) => manual::run(&arguments, &mut out),
+        Command::Metrics(arguments) => metrics::run(&arguments, &mut out),
         Command::Policy(arguments) => builtins::run(&arguments, &mut out),
         Command::Schema(arguments) => schema::run(&arguments, &mut out),
         Command::Score(arguments) => score::run(&arguments, &mut out),

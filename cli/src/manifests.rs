@@ -85,7 +85,7 @@ impl Assumed {
     }
 }
 
-/// This machine, where what the manifest's pod joins and mounts is what it would be.
+/// This machine, where what the manifest's pod joins, mounts and is labelled is what it would be.
 pub(crate) fn with_joins(node: &Node, pod: &Pod) -> Node {
     let joins = pod.containers.iter().flat_map(|planned| &planned.joins).map(|(path, behind)| {
         let joined = match behind {
@@ -95,7 +95,8 @@ pub(crate) fn with_joins(node: &Node, pod: &Pod) -> Node {
         (path.clone(), joined)
     });
     let origins = pod.containers.iter().flat_map(origins);
-    Node { joins: joins.collect(), origins: origins.collect(), ..node.clone() }
+    let pod_labels = Some(pod.labels.clone());
+    Node { joins: joins.collect(), origins: origins.collect(), pod_labels, ..node.clone() }
 }
 
 /// What is behind the mounts of a `subPath`, which the kubelet has yet to make.

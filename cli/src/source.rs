@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use coaming_shim::config::STATE;
+use coaming_shim::config::state;
 
 use crate::demanded::Choice;
 use crate::manifests::Assumed;
@@ -29,6 +29,6 @@ pub(crate) struct Source {
     #[arg(long, value_name = "DIR", requires = "container")]
     pub(crate) root: Option<PathBuf>,
     /// Where coaming keeps its records.
-    #[arg(long, value_name = "DIR", default_value = STATE, hide = true)]
+    #[arg(long, value_name = "DIR", default_value_os_t = state(), hide = true)]
     pub(crate) state: PathBuf,
 }

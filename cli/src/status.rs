@@ -3,20 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coaming_policy::controls::Rule;
 use coaming_policy::document::{DocumentError, Waived};
 use coaming_policy::facts::{ContainerType, Door, Facts};
 use coaming_policy::floor::{Bound, Floor, Visitor};
 use coaming_policy::verdict::Degraded;
-use coaming_shim::config::{Node, STATE};
+use coaming_shim::config::{Node, state};
 use coaming_shim::in_force::{Access, InForce};
 use coaming_shim::record::Record;
 use serde::Serialize;
 
 use crate::error::CommandError;
-use crate::kernel::KernelView;
+use crate::kernel::{KernelView, Standing};
 use crate::output::{self, Format, Outcome, count};
 use crate::policy_state::PolicyState;
 use crate::records::{self, Records};
@@ -25,7 +25,8 @@ use crate::records::{self, Records};
 ///
 /// A policy that has changed since holds a container from its next start on (and each exec into it from
 /// now on): such containers are `outdated`. Where the policy directory is not in force as it is, the answer
-/// says so and why, and it lists the waivers for emergencies. Exit codes: 0 all is well, 1 a process is wider
+/// says so and why, and it lists the waivers for emergencies. `proven`: the kernel's word of the process held
+/// when it was started; `drift`: the process is wider than its floor now. Exit codes: 0 all is well, 1 a process is wider
 /// than its floor, the policy directory is not in force, or, with --outdated, some container is outdated, 2
 /// there is no answer.
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     outdated: bool,
     /// Where coaming keeps its records.
-    #[arg(long, value_name = "DIR", default_value = STATE, hide = true)]
+    #[arg(long, value_name = "DIR", default_value_os_t = state(), hide = true)]
     state: PathBuf,
     /// The form of the answer.
     #[arg(long, value_enum, default_value_t)]
@@ -57,6 +58,9 @@ struct Container {
     id: String,
     created: String,
     runtime: String,
+    /// Whether an ordinary user started it, who could have done without coaming.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    advisory: bool,
     facts: Facts,
     degraded: Vec<Degraded>,
     waived: Vec<Waived>,
@@ -66,6 +70,8 @@ struct Container {
     outdated: Vec<String>,
     /// What the kernel says of its first process.
     kernel: KernelView,
+    /// What was proved of it, and whether it is wider now.
+    proof: Standing,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
@@ -80,7 +86,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
     let mut containers = Vec::with_capacity(found.len());
     if let Ok(in_force) = &in_force {
         for record in found {
-            containers.push(Container::of(record, in_force).map_err(CommandError::Policy)?);
+            let container = Container::of(record, in_force, &arguments.state);
+            containers.push(container.map_err(CommandError::Policy)?);
         }
     }
     if arguments.outdated {
@@ -98,18 +105,21 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
 }
 
 impl Container {
-    fn of(record: Record, policies: &InForce) -> Result<Container, DocumentError> {
+    fn of(record: Record, policies: &InForce, base: &Path) -> Result<Container, DocumentError> {
         // Records of earlier versions do not say it.
         let wrapper = if record.wrapper.is_empty() { "coaming-runc" } else { &record.wrapper };
         let today =
             Node::load(wrapper)?.demands_of(policies, &record.facts_for(Door::Create))?.floor;
+        let kernel = KernelView::of(&record);
         Ok(Container {
             created: record.created(),
             outdated: demanding_more(&record.floor, &today),
-            kernel: KernelView::of(&record),
+            proof: Standing::of(&record, base, &kernel),
+            kernel,
             audited: record.audit.changes.len() + record.audit.refusals.len(),
             id: record.id,
             runtime: record.runtime,
+            advisory: record.advisory,
             facts: record.facts,
             degraded: record.degraded,
             waived: record.waived,
@@ -138,7 +148,7 @@ impl Container {
             KernelView::Unknown { .. } => states.push("not running".to_owned()),
             KernelView::Created { .. } => states.push("created".to_owned()),
             KernelView::Running { .. } if self.kernel.is_wider() => {
-                states.push("WIDER THAN ITS FLOOR".to_owned());
+                states.push("DRIFT: WIDER THAN ITS FLOOR".to_owned());
             }
             KernelView::Running { .. } if !self.degraded.is_empty() => {
                 let controls: BTreeSet<&str> =
@@ -147,6 +157,12 @@ impl Container {
                 states.push(format!("degraded ({})", controls.join(", ")));
             }
             KernelView::Running { .. } => states.push("enforced".to_owned()),
+        }
+        if matches!(self.kernel, KernelView::Running { .. }) {
+            states.push(self.proof.in_words());
+        }
+        if self.advisory {
+            states.push("advisory".to_owned());
         }
         if !self.waived.is_empty() {
             let name = |waived: &Waived| match waived.break_glass {
@@ -195,7 +211,7 @@ impl Report {
 
 /// The policies with a clause in `today` that is not in `then`. What has been taken back since is no
 /// reason to start a container anew.
-fn demanding_more(then: &Floor, today: &Floor) -> Vec<String> {
+pub(crate) fn demanding_more(then: &Floor, today: &Floor) -> Vec<String> {
     let mut known = Clauses::default();
     then.visit(&mut known);
     let mut wanted = Clauses::default();

@@ -7,4 +7,5 @@
 
 pub mod lookup;
 pub mod plan;
+pub mod state;
 pub mod sys;

@@ -5,7 +5,9 @@
 //! canonical: one plan has one encoding, and what decodes encodes to the same bytes.
 //!
 //! All integers are little-endian. A plan is the magic `COAMINIT`, the version (u32), the number of
-//! layers (u32) with each layer, and the number of filters (u32) with each filter:
+//! layers (u32) with each layer, and the number of filters (u32) with each filter. Version 2 is version 1 with
+//! denials logged; a launcher that does not know it is never given it, since it is bound into a container
+//! together with its first plan, and an exec asks for logs only where that plan did:
 //!
 //! ```text
 //! layer  = handled_fs u64, handled_net u64, scoped u64,
@@ -20,8 +22,10 @@ use wire::{Reader, Writer};
 
 /// First bytes of every plan.
 pub const MAGIC: [u8; 8] = *b"COAMINIT";
-/// The only version this code writes and reads.
+/// The version of a plan that logs nothing.
 pub const VERSION: u32 = 1;
+/// The version of a plan whose Landlock layers log what they deny.
+pub const VERSION_LOGGING: u32 = 2;
 /// Landlock refuses a seventeenth layer (`LANDLOCK_MAX_NUM_LAYERS`, kernel `security/landlock/limits.h`).
 pub const MAX_LAYERS: usize = 16;
 /// Path and port rules of one layer, together: what sixteen policies say may be one layer.
@@ -42,6 +46,9 @@ pub struct Plan {
     pub layers: Vec<Layer>,
     /// Loaded last, in order.
     pub filters: Vec<Filter>,
+    /// Whether the kernel logs what the layers deny, where it can (Landlock ABI 7). Each filter has its own
+    /// flag for it.
+    pub log_denials: bool,
 }
 
 /// One Landlock ruleset, in the raw bits of `linux/landlock.h`.
@@ -110,7 +117,7 @@ pub enum PlanError {
     #[error("launch plan: it does not begin with the magic of a plan")]
     Magic,
     /// Written by another generation of the project.
-    #[error("launch plan: version {0} is not known, only version {VERSION} is")]
+    #[error("launch plan: version {0} is not known, only {VERSION} and {VERSION_LOGGING} are")]
     Version(u32),
     /// The bytes end inside the named part.
     #[error("launch plan: it ends inside {0}")]
@@ -166,7 +173,7 @@ impl Plan {
         self.check()?;
         let mut out = Writer::default();
         out.bytes(&MAGIC);
-        out.u32(VERSION);
+        out.u32(if self.log_denials { VERSION_LOGGING } else { VERSION });
         out.count(self.layers.len(), "layers")?;
         for layer in &self.layers {
             layer.encode(&mut out)?;
@@ -190,16 +197,17 @@ impl Plan {
         if input.take(MAGIC.len(), "the magic").map_err(|_| PlanError::Magic)? != MAGIC {
             return Err(PlanError::Magic);
         }
-        let version = input.u32("the version")?;
-        if version != VERSION {
-            return Err(PlanError::Version(version));
-        }
+        let log_denials = match input.u32("the version")? {
+            VERSION => false,
+            VERSION_LOGGING => true,
+            version => return Err(PlanError::Version(version)),
+        };
         let layers = input.list("layers", MAX_LAYERS, Layer::decode)?;
         let filters = input.list("filters", MAX_FILTERS, Filter::decode)?;
         if input.remaining() != 0 {
             return Err(PlanError::Trailing(input.remaining()));
         }
-        let plan = Self { layers, filters };
+        let plan = Self { layers, filters, log_denials };
         plan.check()?;
         Ok(plan)
     }

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::{Error, output};
 
+/// In a guest, which has no cargo: the folders of what was built, with colons between.
+pub(crate) const BUILT: &str = "COAMING_BUILT";
+
 const MUSL: &str = "x86_64-unknown-linux-musl";
 
 /// coaming's own programs, as released.
@@ -23,6 +26,12 @@ pub struct Binaries {
     pub launcher: PathBuf,
     /// The OCI hook, static.
     pub hook: PathBuf,
+    /// The part of the hook that knows the node's policy.
+    pub validator: PathBuf,
+    /// What asks containerd for labels.
+    pub labels: PathBuf,
+    /// What `coaming hook-test` runs hooks with, static.
+    pub hook_test: PathBuf,
 }
 
 /// coaming's own programs.
@@ -33,14 +42,18 @@ pub fn binaries() -> Result<&'static Binaries, Error> {
     static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
     once(&BUILT, || {
         // Together, as `make build` does: features of shared dependencies are those of all, and nothing is built twice.
-        let native = build(&["coaming-shim", "containerd-shim-coaming", "coaming-cli"], None)?;
-        let fixed = build(&["coaming-hooks"], Some(MUSL))?;
+        let packages = ["coaming-shim", "coaming-labels", "containerd-shim-coaming", "coaming-cli"];
+        let native = build(&packages, None)?;
+        let fixed = build(&["coaming-hooks", "coaming-hook-harness"], Some(MUSL))?;
         Ok(Binaries {
             wrapper: find(&native, "coaming-runc")?,
             shim: find(&native, "containerd-shim-coaming-v1")?,
             cli: find(&native, "coaming")?,
             launcher: find(&fixed, "coaming-init")?,
             hook: find(&fixed, "coaming-hook")?,
+            validator: find(&native, "coaming-validator")?,
+            labels: find(&native, "coaming-labels")?,
+            hook_test: find(&fixed, "coaming-hook-test")?,
         })
     })
 }
@@ -70,6 +83,13 @@ pub(crate) fn reaper() -> Result<&'static Path, Error> {
     once(&BUILT, || find(&build(&["coaming-reaper"], Some(MUSL))?, "reaper")).map(PathBuf::as_path)
 }
 
+/// The folders of all programs that tests in a guest need, which are built.
+pub(crate) fn folders() -> Result<String, Error> {
+    let programs = [binaries()?.wrapper.as_path(), probe()?, reaper()?];
+    let folders = programs.map(|program| program.parent().unwrap_or(program).display().to_string());
+    Ok(folders.join(":"))
+}
+
 fn once<T>(
     cell: &'static OnceLock<Result<T, String>>,
     build: impl FnOnce() -> Result<T, Error>,
@@ -79,8 +99,12 @@ fn once<T>(
         .map_err(|why| Error::Unavailable(why.clone()))
 }
 
-/// Builds packages for release and returns the executables that cargo names.
+/// Builds packages for release and returns the executables that cargo names; in a guest, all that was built.
 fn build(packages: &[&str], target: Option<&str>) -> Result<Vec<PathBuf>, Error> {
+    if let Ok(folders) = std::env::var(BUILT) {
+        let entries = folders.split(':').filter_map(|folder| std::fs::read_dir(folder).ok());
+        return Ok(entries.flatten().filter_map(|entry| Some(entry.ok()?.path())).collect());
+    }
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -35,8 +35,19 @@ pub fn tar() -> Result<&'static Path, Error> {
         .map_err(|why| Error::Unavailable(why.clone()))
 }
 
-/// The files of [`PROBE`] as one tar: a root file system for bundles.
-pub(crate) fn rootfs() -> Result<&'static [u8], Error> {
+/// The files of one image as one tar, and the `config` object of its image configuration.
+pub(crate) fn layer(name: &str) -> Result<(Vec<u8>, serde_json::Value), Error> {
+    let unknown = || Error::malformed("an image's name")(format!("there is no {name}"));
+    let image = images()?.into_iter().find(|image| image.name == name).ok_or_else(unknown)?;
+    let layer = oci_layout::layer(&image.entries).map_err(Error::io("make", name))?;
+    Ok((layer, image.config))
+}
+
+/// The files of [`PROBE`] as one tar: a root file system for bundles, and for who imports one.
+///
+/// # Errors
+/// When the probe cannot be built.
+pub fn rootfs() -> Result<&'static [u8], Error> {
     static MADE: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
     let make =
         || oci_layout::layer(&probe_files()?).map_err(Error::io("make", "a root file system"));

@@ -18,10 +18,14 @@
 pub mod binaries;
 mod bundle;
 pub mod cri;
+pub mod crio;
 mod ctr;
 mod door;
+mod engine;
 mod error;
+mod fresh;
 mod grpc;
+pub mod guest;
 pub mod images;
 pub mod leftovers;
 mod node;
@@ -39,15 +43,21 @@ mod world;
 
 pub use bundle::{Bundle, default_spec};
 pub use cri::Cri;
+pub use crio::Crio;
 pub use ctr::{Ctr, Exec, Run};
 pub use door::{Door, SHIM, SHIM_TYPE, configuration};
+pub use engine::{Brand, By, ENGINES, Engine, EngineConfig};
 pub use error::Error;
+pub use fresh::Fresh;
+pub use guest::Guest;
 pub use node::{Handler, Node, NodeConfig};
 pub use output::Output;
 pub use readiness::can_run;
 pub use runtime::BareRuntime;
 pub use shared::shared;
 pub use task_api::{Events, Tasks};
-pub use versions::{Containerd, PAIRS, Runtime, Suite, dockers_profile, podmans_profile};
+pub use versions::{
+    Containerd, PAIRS, Runtime, Suite, criu, dockers_profile, podmans_profile, rootless,
+};
 pub use wait::{PATIENCE, wait_for};
 pub use world::World;

@@ -2,9 +2,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::{Containerd, Cri, Ctr, Door, Error, Runtime, Tasks, World, ctr, door, images};
+use crate::{Containerd, Cri, Ctr, Door, Error, Guest, Runtime, Tasks, World, ctr, door, images};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long containerd may take to answer. The processor of a guest may be a program on a busy machine.
+fn start_limit() -> Duration {
+    Duration::from_secs(if Guest::current().is_some() { 400 } else { 60 })
+}
 
 /// containerd's log in the node's world.
 const LOG: &str = "/run/containerd.log";
@@ -194,7 +197,7 @@ impl Node {
     fn wait(&self, what: &str, ready: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
         let start = Instant::now();
         while !ready()? {
-            if start.elapsed() > START_LIMIT {
+            if start.elapsed() > start_limit() {
                 let log = self.log();
                 let log = log
                     .lines()
@@ -207,7 +210,7 @@ impl Node {
                     .join("\n");
                 return Err(Error::NotReady {
                     what: what.to_owned(),
-                    seconds: START_LIMIT.as_secs(),
+                    seconds: start_limit().as_secs(),
                     log,
                 });
             }
@@ -230,7 +233,7 @@ fn version_2(config: &NodeConfig) -> String {
     format!(
         r#"version = 2
 disabled_plugins = [{DISABLED}]
-[{cri}]
+{timeouts}[{cri}]
 sandbox_image = "{pause}"
 stream_server_address = "127.0.0.1"
 restrict_oom_score_adj = {RESTRICT_OOM}
@@ -242,6 +245,7 @@ snapshotter = "overlayfs"
 default_runtime_name = "{default}"
 {handlers}"#,
         pause = images::PAUSE,
+        timeouts = timeouts(),
         default = default_name(config),
         handlers = handlers(cri, config),
     )
@@ -253,7 +257,7 @@ fn version_3(config: &NodeConfig) -> String {
     format!(
         r#"version = 3
 disabled_plugins = [{DISABLED}]
-[plugins."io.containerd.grpc.v1.cri"]
+{timeouts}[plugins."io.containerd.grpc.v1.cri"]
 stream_server_address = "127.0.0.1"
 [plugins."io.containerd.cri.v1.images"]
 snapshotter = "overlayfs"
@@ -268,6 +272,7 @@ conf_dir = "/etc/cni/net.d"
 default_runtime_name = "{default}"
 {handlers}"#,
         pause = images::PAUSE,
+        timeouts = timeouts(),
         default = default_name(config),
         handlers = handlers(runtime, config),
     )
@@ -278,6 +283,15 @@ const RESTRICT_OOM: bool = true;
 
 /// Snapshotters and the like that only log that they cannot work here.
 const DISABLED: &str = r#""io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp""#;
+
+/// A guest is slower than any node: containerd kills the stock shim's `delete` after five seconds, and what that had not
+/// removed by then stays.
+fn timeouts() -> &'static str {
+    match Guest::current() {
+        Some(_) => "[timeouts]\n\"io.containerd.timeout.shim.cleanup\" = \"60s\"\n",
+        None => "",
+    }
+}
 
 fn default_name(config: &NodeConfig) -> &str {
     config.handlers.first().map_or("runc", |handler| &handler.name)
@@ -297,7 +311,7 @@ fn handlers(plugin: &str, config: &NodeConfig) -> String {
     text
 }
 
-const CNI: &str = r#"{"cniVersion": "0.4.0", "name": "coaming", "plugins": [
+pub(crate) const CNI: &str = r#"{"cniVersion": "0.4.0", "name": "coaming", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false,
    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.89.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}

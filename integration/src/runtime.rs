@@ -7,6 +7,8 @@ use crate::{Bundle, Error, Output, World, output, wait_for};
 
 /// The runtimes' state folder in the world.
 const STATE: &str = "/run/bare";
+/// What a container's process executes before its program, where it has Landlock rules.
+const LAUNCHER: &[u8] = b"/dev/.coaming/init";
 
 /// An OCI runtime (runc, crun, or coaming's wrapper) called as containerd's shim would call it, without containerd.
 #[derive(Clone, Debug)]
@@ -18,6 +20,11 @@ impl BareRuntime {
     /// The runtime at this path of the world.
     pub fn new(binary: impl Into<PathBuf>) -> BareRuntime {
         BareRuntime { binary: binary.into() }
+    }
+
+    /// Its path in the world.
+    pub fn path(&self) -> &Path {
+        &self.binary
     }
 
     /// `run`: to the container's end, then removed.
@@ -118,10 +125,20 @@ fn wait_for_program(world: &World, pid_file: &Path, program: Option<&[u8]>) -> R
     let (Ok(pid), Some(program)) = (world.read(pid_file), program) else {
         return Ok(());
     };
-    let cmdline = world.path("/proc").join(pid.trim()).join("cmdline");
+    let folder = world.path("/proc").join(pid.trim());
     wait_for("the container's program", || {
-        // It may have ended by now, too.
-        let seen = std::fs::read(&cmdline).unwrap_or_default();
-        Ok((seen.is_empty() || seen == program).then_some(()))
+        // It may have ended by now, too, or become another: the last command of a shell takes its place.
+        let seen = std::fs::read(folder.join("cmdline")).unwrap_or_default();
+        let is_past = || !seen.starts_with(LAUNCHER) && has_executed(&folder);
+        Ok((seen.is_empty() || seen == program || is_past()).then_some(()))
     })
+}
+
+/// Whether a process has executed anything since it was forked: `PF_FORKNOEXEC` of the flags in its `stat`
+/// (include/linux/sched.h). A runtime's init is forked and executes nothing before the container's program.
+fn has_executed(folder: &Path) -> bool {
+    let stat = std::fs::read_to_string(folder.join("stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let flags = fields.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & 0x40 == 0)
 }

@@ -112,6 +112,16 @@ impl Runtime {
     }
 }
 
+/// criu, which takes and restores checkpoints.
+pub fn criu() -> PathBuf {
+    cache().join("criu/bin/criu")
+}
+
+/// Where `install.sh` keeps what dockerd of a suite needs to be an ordinary user's.
+pub fn rootless(suite: Suite) -> PathBuf {
+    cache().join("rootless").join(suite.to_string()).join("bin")
+}
+
 /// Podman's default seccomp profile, as Debian has it.
 pub fn podmans_profile() -> PathBuf {
     cache().join("profiles/podman.json")

@@ -31,6 +31,19 @@ impl World {
     /// # Errors
     /// When the kernel refuses one of its parts.
     pub fn new() -> Result<World, Error> {
+        World::make(None)
+    }
+
+    /// A world in which this folder's system is seen in the place of the machine's, with everything that it has, and written to
+    /// in memory. Nothing of the machine's is in it but its devices.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn of_root(root: &Path) -> Result<World, Error> {
+        World::make(Some(root))
+    }
+
+    fn make(root: Option<&Path>) -> Result<World, Error> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "coaming-world-{}-{}",
@@ -41,6 +54,7 @@ impl World {
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/world.sh"))
             .args(["outside", &name])
             .arg(binaries::reaper()?)
+            .args(root)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -151,6 +165,9 @@ impl World {
             (&built.wrapper, "coaming-crun"),
             (&built.launcher, "coaming-init"),
             (&built.hook, "coaming-hook"),
+            (&built.validator, "coaming-validator"),
+            (&built.labels, "coaming-labels"),
+            (&built.hook_test, "coaming-hook-test"),
             (&built.cli, "coaming"),
         ] {
             self.install(from, folder.join(name), 0o755)?;

@@ -11,6 +11,7 @@ pub use crate::facts::Door;
 use crate::facts::Facts;
 use crate::floor::{Action, Bound, Clause, Floor, Source, Visitor};
 use crate::launch;
+use crate::memory::{Forgetful, Memory};
 use crate::spec::edit::Edit;
 use crate::spec::{table, view};
 use crate::verdict::{Admission, Audit, Change, Degraded, Reason, Refusal, Verdict};
@@ -33,11 +34,16 @@ pub struct Request<'a> {
 
 /// Decides a request: enforced <= asked and enforced <= floor, or refused.
 pub fn decide(request: &Request<'_>, floor: &Floor) -> Verdict {
-    let mut pass = Pass::new(request, request.spec.clone());
+    decide_with(request, floor, &Forgetful)
+}
+
+/// [`decide`], with a place for what is dear to work out. The verdict is the same.
+pub fn decide_with(request: &Request<'_>, floor: &Floor, memory: &dyn Memory) -> Verdict {
+    let mut pass = Pass::new(request, request.spec.clone(), memory);
     reject_reserved(request.spec, &mut pass.reasons);
     floor.visit(&mut pass);
     // The floor must hold of the outcome, whatever the controls did to each other's fields.
-    let mut check = Pass::new(request, pass.spec.clone());
+    let mut check = Pass::new(request, pass.spec.clone(), memory);
     floor.visit(&mut check);
     if pass.reasons.is_empty() {
         pass.reasons.extend(check.changes.into_iter().map(|change| Reason {
@@ -76,6 +82,16 @@ pub fn decide(request: &Request<'_>, floor: &Floor) -> Verdict {
 /// What an audited floor would have done to a request that was admitted, beyond what is enforced. It
 /// changes nothing.
 pub fn audit(request: &Request<'_>, admission: &Admission, audited: &Floor) -> Audit {
+    audit_with(request, admission, audited, &Forgetful)
+}
+
+/// [`audit`], with a place for what is dear to work out.
+pub fn audit_with(
+    request: &Request<'_>,
+    admission: &Admission,
+    audited: &Floor,
+    memory: &dyn Memory,
+) -> Audit {
     if *audited == Floor::default() {
         return Audit::default();
     }
@@ -83,7 +99,7 @@ pub fn audit(request: &Request<'_>, admission: &Admission, audited: &Floor) -> A
     if let Some(seccomp) = &admission.seccomp {
         Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
     }
-    let mut pass = Pass::new(request, spec);
+    let mut pass = Pass::new(request, spec, memory);
     audited.visit(&mut pass);
     let mut notes = Vec::new();
     for clause in audited.landlock.clauses() {
@@ -102,6 +118,7 @@ pub fn audit(request: &Request<'_>, admission: &Admission, audited: &Floor) -> A
 /// One application of a floor.
 struct Pass<'a> {
     request: &'a Request<'a>,
+    memory: &'a dyn Memory,
     spec: Value,
     layers: BTreeSet<Layer>,
     changes: Vec<Change>,
@@ -110,9 +127,10 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(request: &'a Request<'a>, spec: Value) -> Self {
+    fn new(request: &'a Request<'a>, spec: Value, memory: &'a dyn Memory) -> Self {
         Pass {
             request,
+            memory,
             spec,
             layers: BTreeSet::new(),
             changes: Vec::new(),
@@ -194,6 +212,8 @@ impl Visitor for Pass<'_> {
             facts: self.request.facts,
             node: self.request.node,
             exec: self.request.exec,
+            memory: self.memory,
+            in_brief: false,
         };
         let findings = met.tighten(&asked);
         let mut edits = Vec::new();
@@ -201,7 +221,10 @@ impl Visitor for Pass<'_> {
             // Only now is it asked who demanded what: most requests are within most rules.
             let each: Vec<Vec<Finding>> = match clauses.as_slice() {
                 [_] => vec![findings.clone()],
-                clauses => clauses.iter().map(|clause| clause.rule.tighten(&asked)).collect(),
+                clauses => {
+                    let asked = Asked { in_brief: true, ..asked };
+                    clauses.iter().map(|clause| clause.rule.tighten(&asked)).collect()
+                }
             };
             for (clause, alone) in clauses.iter().zip(&each) {
                 for finding in alone {

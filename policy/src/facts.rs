@@ -133,6 +133,9 @@ pub struct Facts {
     /// The annotations of the spec; `None` where they are more than [`MAX_ANNOTATIONS`].
     #[serde(default)]
     pub annotations: Option<BTreeMap<String, String>>,
+    /// The labels of its pod, as the runtime was told; `None` where nobody asked it, or it does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_labels: Option<BTreeMap<String, String>>,
 }
 
 /// The most that is kept of annotations, in bytes of keys and values.
@@ -143,5 +146,11 @@ impl Facts {
     #[must_use]
     pub fn through(&self, door: Door) -> Facts {
         Facts { door, ..self.clone() }
+    }
+
+    /// The same container, of whose pod the labels are known besides what its spec says.
+    #[must_use]
+    pub fn labelled(self, pod_labels: Option<BTreeMap<String, String>>) -> Facts {
+        Facts { pod_labels: pod_labels.or(self.pod_labels), ..self }
     }
 }

@@ -100,7 +100,8 @@ fn logging(
         Edit::Set(FIELD.to_owned(), section.clone()).apply(&mut spec);
     }
     let Request { facts, node, exec, .. } = *request;
-    rule.logging(&Asked { spec: &spec, facts, node, exec }).map_err(|error| error.to_string())
+    rule.logging(&Asked { exec, ..Asked::of(&spec, facts, node) })
+        .map_err(|error| error.to_string())
 }
 
 fn put(admission: &mut Admission, profile: Profile, launcher: bool) {

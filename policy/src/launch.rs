@@ -34,6 +34,8 @@ pub struct Launch {
     /// Seccomp profiles, loaded in order, each a filter of its own: the kernel takes the strictest
     /// answer. The last is the container's, taken out of the spec.
     pub filters: Vec<Profile>,
+    /// Whether the kernel is to log what the layers deny. It changes nothing of what they deny.
+    pub log_denials: bool,
 }
 
 impl Launch {
@@ -112,7 +114,7 @@ pub(crate) fn plan(
         filters.push(Profile::from_oci(section).map_err(unusable)?);
     }
     Edit::Remove("linux.seccomp".to_owned()).apply(&mut spec);
-    Ok((spec, Launch { layers: layers.into_iter().collect(), filters }))
+    Ok((spec, Launch { layers: layers.into_iter().collect(), filters, log_denials: false }))
 }
 
 /// Denies what carries TCP past Landlock's checks of bind and connect (measured on Linux 6.18): MPTCP

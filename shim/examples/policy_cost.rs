@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use coaming_config::Policy;
 use coaming_policy::controls::Node;
-use coaming_policy::decide::{Door, Request, decide};
+use coaming_policy::decide::{Door, Request, decide_with};
 use coaming_policy::demands::Demands;
 use coaming_policy::document::{BuiltIn, Moment};
 use coaming_policy::facts::Facts;
+use coaming_policy::memory::{Forgetful, Memory};
 use coaming_shim::in_force::{Access, Keeper};
+use coaming_shim::memory::Remembered;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
@@ -23,7 +25,11 @@ const STARTS: u32 = 200;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     writeln!(out, "CPU time of policy in one start, in microseconds (mean of {STARTS})\n")?;
-    writeln!(out, "  {:<34} {:>10} {:>10} {:>10}", "", "look", "+ demands", "+ verdict")?;
+    writeln!(
+        out,
+        "  {:<34} {:>10} {:>10} {:>10} {:>12}",
+        "", "look", "+ demands", "+ verdict", "(first time)"
+    )?;
     for (name, count, spread) in [
         ("1 policy", 1, Spread::Namespaces),
         ("1,000, each for a namespace", 1000, Spread::Namespaces),
@@ -66,7 +72,8 @@ fn measure(name: &str, count: usize, spread: Spread) -> Result<(), Box<dyn Error
         kernel: (6, 12),
         ..Node::default()
     };
-    let mut costs = [0; 3];
+    let memory = Remembered::in_folder(&path("filters"));
+    let mut costs = [0; 4];
     for (stage, cost) in costs.iter_mut().enumerate() {
         let before = cpu()?;
         for _ in 0..STARTS {
@@ -80,7 +87,7 @@ fn measure(name: &str, count: usize, spread: Spread) -> Result<(), Box<dyn Error
             if demands.floor.read_only_root_filesystem.is_empty() {
                 return Err("the policy does not select the container".into());
             }
-            if stage == 2 {
+            if stage >= 2 {
                 let request = Request {
                     door: Door::Create,
                     spec: &spec,
@@ -88,15 +95,16 @@ fn measure(name: &str, count: usize, spread: Spread) -> Result<(), Box<dyn Error
                     node: &node,
                     exec: None,
                 };
-                std::hint::black_box(decide(&request, &demands.floor));
+                let memory: &dyn Memory = if stage == 2 { &memory } else { &Forgetful };
+                std::hint::black_box(decide_with(&request, &demands.floor, memory));
             }
         }
         *cost = (cpu()? - before) / i64::from(STARTS);
     }
-    let [look, demands, verdict] = costs;
+    let [look, demands, verdict, anew] = costs;
     writeln!(
         std::io::stdout(),
-        "  {name:<34} {look:>10} {demands:>10} {verdict:>10}   (read and kept once: {first})"
+        "  {name:<34} {look:>10} {demands:>10} {verdict:>10} {anew:>12}   (read and kept once: {first})"
     )?;
     Ok(())
 }

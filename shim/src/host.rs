@@ -3,32 +3,60 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use coaming_config::Caller;
+use coaming_policy::controls::se_linux::SeLinuxNode;
 use coaming_policy::controls::{Joined, Node};
+use coaming_policy::denial_log::LOGGING_ABI;
 use coaming_policy::spec::view;
+use nix::libc::O_NONBLOCK;
 use nix::sys::utsname::uname;
 use nix::unistd::Uid;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::selinux::kernel::Kernel;
 use crate::{origins, ownership, sys};
 
 /// The largest hook binary whose digest is taken, in bytes.
 const MAX_HOOK: u64 = 64 * 1024 * 1024;
 
+/// Whether the kernel stacks AppArmor profiles.
+const STACKS: &str = "/sys/kernel/security/apparmor/features/domain/stack";
+
 /// Gathers what the policy needs to know of the machine for this spec.
 pub fn examine(spec: &Value) -> Node {
+    let programs = hook_programs(spec);
+    let lsms = security_modules();
+    let permissive = lsms.iter().any(|module| module == "selinux")
+        && !Kernel::here().is_some_and(|kernel| kernel.enforces());
+    let not_roots = programs.iter().filter(|(_, program)| program.owner != 0);
     Node {
         landlock_abi: sys::landlock_abi(),
-        lsms: security_modules(),
+        lsms,
+        se_linux: SeLinuxNode { permissive, ..SeLinuxNode::default() },
+        stacks_app_armor: fs::read_to_string(STACKS).is_ok_and(|says| says.trim() == "yes"),
         kernel: kernel(),
-        logs_seccomp: logs_seccomp(),
+        logs_seccomp: logs_seccomp("log"),
+        logs_denied_calls: logs_seccomp("errno"),
         joins: joins(spec),
+        rootless: Caller::of_this_process().is_ok_and(|caller| caller.user().is_some()),
         origins: origins::origins(spec),
-        hook_digests: hook_digests(spec),
+        hook_owners: not_roots.map(|(path, program)| (path.clone(), program.owner)).collect(),
+        hook_digests: programs.into_iter().map(|(path, program)| (path, program.digest)).collect(),
+        // Of the runtime itself: `runtime_probe::admit` adds them.
+        unsafe_annotations: Vec::new(),
+        // Of containerd, where a policy goes by them: `pod_labels`.
+        pod_labels: None,
     }
+}
+
+/// A hook's program.
+struct Program {
+    digest: String,
+    owner: u32,
 }
 
 /// The active security modules. securityfs may not be mounted; the modules' own marks are elsewhere.
@@ -47,10 +75,15 @@ fn security_modules() -> Vec<String> {
     modules
 }
 
-/// Whether the kernel logs what a filter answers with SECCOMP_RET_LOG (seccomp(2), "/proc interfaces").
-fn logs_seccomp() -> bool {
+/// Whether the kernel logs what a filter answers with an action (seccomp(2), "/proc interfaces").
+fn logs_seccomp(action: &str) -> bool {
     fs::read_to_string("/proc/sys/kernel/seccomp/actions_logged")
-        .is_ok_and(|actions| actions.split_ascii_whitespace().any(|action| action == "log"))
+        .is_ok_and(|actions| actions.split_ascii_whitespace().any(|logged| logged == action))
+}
+
+/// Whether the kernel logs what Landlock denies, where it is asked to.
+pub(crate) fn logs_landlock() -> bool {
+    sys::landlock_abi() >= LOGGING_ABI
 }
 
 fn kernel() -> (u32, u32) {
@@ -86,31 +119,32 @@ fn joins(spec: &Value) -> BTreeMap<String, Joined> {
         .collect()
 }
 
-/// Digests of the hook binaries that the spec names, where root alone can change them.
-fn hook_digests(spec: &Value) -> BTreeMap<String, String> {
+/// The hook binaries that the spec names, where root and their owner alone can change them.
+fn hook_programs(spec: &Value) -> BTreeMap<String, Program> {
     view::entries(spec, "hooks")
         .filter_map(|(_, list)| list.as_array())
         .flatten()
         .filter_map(|hook| {
             let path = view::text(hook, "path")?;
-            Some((path.to_owned(), digest(Path::new(path))?))
+            Some((path.to_owned(), program(Path::new(path))?))
         })
         .collect()
 }
 
-fn digest(path: &Path) -> Option<String> {
-    let root = Uid::from_raw(0);
+fn program(path: &Path) -> Option<Program> {
     let resolved = fs::canonicalize(path).ok()?;
-    let file = File::open(&resolved).ok()?;
+    // O_NONBLOCK: a FIFO must not keep us waiting.
+    let file = File::options().read(true).custom_flags(O_NONBLOCK).open(&resolved).ok()?;
     let meta = file.metadata().ok()?;
-    let exposed = ownership::exposed(meta.uid(), meta.mode(), root)
-        .or_else(|| ownership::exposed_ancestor(&resolved, root));
+    let owner = Uid::from_raw(meta.uid());
+    let exposed = ownership::exposed(meta.uid(), meta.mode(), owner)
+        .or_else(|| ownership::exposed_ancestor(&resolved, owner));
     if !path.is_absolute() || !meta.is_file() || meta.len() > MAX_HOOK || exposed.is_some() {
         return None;
     }
     let mut bytes = Vec::new();
     file.take(MAX_HOOK).read_to_end(&mut bytes).ok()?;
-    Some(hex(&Sha256::digest(&bytes)))
+    Some(Program { digest: hex(&Sha256::digest(&bytes)), owner: meta.uid() })
 }
 
 /// Bytes in lower-case hexadecimal.
@@ -124,8 +158,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn a_path_to_our_own_namespace_is_the_hosts() {
@@ -146,10 +183,26 @@ mod tests {
     }
 
     #[test]
-    fn only_roots_binaries_have_digests() {
-        let spec = json!({"hooks": {"poststop": [{"path": "/bin/true"}, {"path": "/dev/null"}]}});
-        let digests = hook_digests(&spec);
-        assert!(!digests.contains_key("/dev/null"));
-        assert!(digests["/bin/true"].len() == 64);
+    fn only_binaries_that_their_owner_alone_can_change_have_digests() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("hook");
+        fs::write(&own, "#!").unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
+        let own = own.display().to_string();
+        let spec = json!({"hooks": {"poststop": [
+            {"path": "/bin/true"}, {"path": "/dev/null"}, {"path": own}]}});
+        let node = examine(&spec);
+        assert!(!node.hook_digests.contains_key("/dev/null"));
+        assert_eq!(node.hook_digests["/bin/true"].len(), 64);
+        assert!(!node.hook_owners.contains_key("/bin/true"));
+        let uid = nix::unistd::geteuid().as_raw();
+        assert_eq!(node.hook_owners.get(&own).copied().unwrap_or(0), uid);
+        if uid == 0 {
+            std::os::unix::fs::chown(&own, Some(4321), None).unwrap();
+            assert_eq!(examine(&spec).hook_owners[&own], 4321);
+        }
+        // Writable by others: whose it is does not matter.
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o757)).unwrap();
+        assert!(!examine(&spec).hook_digests.contains_key(&own));
     }
 }

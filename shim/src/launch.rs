@@ -1,7 +1,8 @@
 //! From the verdict's launch plan to the bytes that the launcher reads.
 
-use std::fs;
+use std::fs::{self};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use coaming_hooks::plan::{Filter, Instruction, Layer, PathRule, Plan, PlanError, PortRule};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::host::hex;
+use crate::whole_file;
 
 /// The most compiled filters that are kept, of at most 32 KiB each; then the older half goes.
 const MAX_FILTERS: usize = 512;
@@ -37,7 +39,8 @@ pub enum LaunchError {
     Plan(#[from] PlanError),
 }
 
-/// The digest of what a launcher is to do. It names the plan's content without compiling anything.
+/// The digest of what a launcher is to do. It names the plan's content without compiling anything; whether
+/// denials are logged is no part of it.
 pub fn digest(launch: &Launch) -> String {
     let mut digest = Sha256::new();
     // Debug text of plain numbers and paths, and canonical JSON: the same plan, the same text.
@@ -62,7 +65,7 @@ pub fn encode(launch: &Launch, cache: &Path) -> Result<Vec<u8>, LaunchError> {
             Ok(Filter { flags: profile.kernel_flags(), instructions })
         })
         .collect::<Result<_, LaunchError>>()?;
-    Ok(Plan { layers, filters }.encode()?)
+    Ok(Plan { layers, filters, log_denials: launch.log_denials }.encode()?)
 }
 
 fn layer(layer: &coaming_policy::controls::landlock::Layer) -> Layer {
@@ -166,14 +169,15 @@ fn unpack(bytes: &[u8]) -> Option<Vec<Instruction>> {
         .collect()
 }
 
-fn store(file: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file of the cache, whole or not at all. Whatever the caller's umask is, nobody else may write here: what
+/// is in the cache is loaded into containers.
+pub(crate) fn store(file: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
         make_room(folder)?;
     }
-    let temporary = file.with_extension(format!("tmp{}", std::process::id()));
-    fs::write(&temporary, bytes)?;
-    fs::rename(&temporary, file)
+    whole_file::write(file, bytes, 0o600)
 }
 
 /// A client that makes up profiles shall not fill the memory that /run is in.
@@ -224,6 +228,18 @@ mod tests {
         }
         let left = fs::read_dir(cache.path()).unwrap().count();
         assert!((MAX_FILTERS / 2..MAX_FILTERS).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn nobody_else_writes_the_cache() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("filters");
+        fs::create_dir(&folder).unwrap();
+        // As a caller with no umask would have made it.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        store(&folder.join("x"), b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join("x"))), (0o700, 0o600));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::stderr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use coaming_config::CONFIG_FILE;
 use coaming_shim::argv::{Global, Invocation};
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
 
 /// Returns only when nothing was started, with the reason.
 fn hand_off(program: &OsString, arguments: &[OsString]) -> String {
+    let begun = Instant::now();
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let invocation = match Invocation::parse(arguments) {
         Ok(invocation) => invocation,
@@ -48,13 +49,16 @@ fn hand_off(program: &OsString, arguments: &[OsString]) -> String {
         Ok(runtime) => runtime,
         Err(error) => return error.to_string(),
     };
-    let handover = match Gate::new(node, path).pass(invocation) {
+    let mut handover = match Gate::new(node, path).since(begun).pass(invocation) {
         Ok(handover) => handover,
         Err(error) => return error.to_string(),
     };
-    let error = match runtime.exec(&handover.arguments) {
-        Ok(never) => match never {},
+    let error = match handover.prove() {
         Err(error) => error.to_string(),
+        Ok(()) => match runtime.exec(&handover.arguments) {
+            Ok(never) => match never {},
+            Err(error) => error.to_string(),
+        },
     };
     if let Some(state) = handover.undo {
         state.remove();
@@ -66,6 +70,7 @@ fn hand_off(program: &OsString, arguments: &[OsString]) -> String {
 fn configured(name: &str) -> Result<(Node, PathBuf), String> {
     let node = Node::load(name)
         .map_err(|error| format!("coaming cannot read its configuration: {error}"))?;
+    node.check_caller().map_err(|error| format!("coaming: {error}"))?;
     let path = node.runtime().ok_or_else(|| {
         format!(
             "coaming has no runtime for the name {name:?}; name one under runtimes in {CONFIG_FILE}"

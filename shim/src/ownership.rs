@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use coaming_config::trust::is_root;
 use nix::unistd::Uid;
 
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -11,7 +12,7 @@ const STICKY: u32 = 0o1000;
 
 /// Why the object with this owner and mode could be changed by others; `None` when it could not.
 pub(crate) fn exposed(owner: u32, mode: u32, trusted: Uid) -> Option<String> {
-    if owner != 0 && owner != trusted.as_raw() {
+    if !is_root(owner) && owner != trusted.as_raw() {
         return Some(match trusted.is_root() {
             true => format!("it belongs to uid {owner}, not to root"),
             false => format!("it belongs to uid {owner}, neither root nor uid {trusted}"),

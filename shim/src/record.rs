@@ -1,14 +1,19 @@
 //! The record of a container: what it asked, what it got, and the floor it was created under.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use coaming_policy::document::Waived;
 use coaming_policy::facts::{AssertedBy, Door, Fact, Facts};
 use coaming_policy::floor::Floor;
+use coaming_policy::proc::Seen;
+use coaming_policy::spec::view;
 use coaming_policy::verdict::{Audit, Change, Degraded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config;
+use crate::proof::{Process, ProgramFile};
 use crate::state::{State, StateError};
 
 /// The record's file in the container's private state.
@@ -27,9 +32,12 @@ pub struct Record {
     /// The name that the wrapper was called by, which chooses the built-in floor.
     #[serde(default)]
     pub wrapper: String,
+    /// Whether an ordinary user called, who could start it without coaming.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub advisory: bool,
     /// The runtime that was handed off to.
     pub runtime: String,
-    /// The runtime's state directory.
+    /// The runtime's state directory; where no wrapper stands before the runtime, the bundle in its place.
     pub runtime_root: String,
     /// The bundle.
     pub bundle: String,
@@ -57,6 +65,18 @@ pub struct Record {
     pub bounding: Vec<String>,
     /// The digest of what the launcher does; `None` where it is not used.
     pub plan: Option<String>,
+    /// The launcher's file: an upgrade leaves the old one in the containers that have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launcher: Option<ProgramFile>,
+    /// How many seccomp filters its first process has; `None` in the record of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Filters>,
+    /// How many descriptors its first process was to have beyond stdio.
+    #[serde(default)]
+    pub preserved: u32,
+    /// Its first process as the runtime named it to a hook, where no wrapper stands before the runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_process: Option<Process>,
     /// The floor that the container was created under.
     pub floor: Floor,
     /// What execs are held to besides today's floor, where policies told the doors apart.
@@ -67,19 +87,56 @@ pub struct Record {
     pub update_floor: Option<Floor>,
 }
 
+/// How many seccomp filters a process has, by who loads them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Filters {
+    /// Those that the runtime has itself, from whoever called it.
+    pub inherited: u32,
+    /// Those that the runtime loads.
+    pub runtime: u32,
+    /// Those that the launcher loads.
+    pub launcher: u32,
+}
+
+impl Filters {
+    /// Those of a container of this spec, before the launcher with its plan.
+    pub fn of(spec: &Value, launcher: usize) -> Filters {
+        // Of a section without a default action runc takes no notice (libcontainer/specconv, SetupSeccomp).
+        let runtime =
+            view::text(spec, "linux.seccomp.defaultAction").is_some_and(|a| !a.is_empty());
+        Filters {
+            inherited: Filters::own(),
+            runtime: u32::from(runtime),
+            launcher: u32::try_from(launcher).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Those of this process, which the runtime that it becomes will have.
+    pub fn own() -> u32 {
+        let mut seen = Seen::default();
+        seen.read_status(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+        seen.seccomp_filters
+    }
+}
+
 impl Record {
+    /// The files that the launcher may be in this container, none where processes do not go through it.
+    pub fn launchers(&self) -> Vec<ProgramFile> {
+        let today = || ProgramFile::of(Path::new(config::LAUNCHER));
+        match self.plan {
+            Some(_) => self.launcher.into_iter().chain(today()).collect(),
+            None => Vec::new(),
+        }
+    }
+
     /// Reads a container's record.
     ///
     /// # Errors
     /// [`StateError::Unknown`] where there is none; an unreadable one is an I/O error: neither is
     /// ever taken for a container without a floor.
     pub fn read(state: &State) -> Result<Record, StateError> {
-        let bytes = state.read_private(FILE)?;
-        serde_json::from_slice(&bytes).map_err(|error| StateError::Io {
-            operation: "understand",
-            path: state.private.join(FILE),
-            error: error.into(),
-        })
+        state.read_document(FILE)
     }
 
     /// Writes the record.
@@ -87,12 +144,7 @@ impl Record {
     /// # Errors
     /// [`StateError::Io`].
     pub fn write(&self, state: &State) -> Result<(), StateError> {
-        let bytes = serde_json::to_vec(self).map_err(|error| StateError::Io {
-            operation: "write",
-            path: state.private.join(FILE),
-            error: error.into(),
-        })?;
-        state.write_private(FILE, &bytes)
+        state.write_document(FILE, self)
     }
 
     /// What a request through a door is held to besides today's floor.
@@ -118,6 +170,25 @@ impl Record {
             })
         });
         Facts { runtime, ..facts }
+    }
+
+    /// The runtime's own folder of the container.
+    pub fn runtime_folder(&self) -> PathBuf {
+        Path::new(&self.runtime_root).join(&self.id)
+    }
+
+    /// The container's first process: as a hook was told, or by the runtime's state.
+    pub fn init(&self) -> Option<Process> {
+        self.first_process.or_else(|| Process::of_container(&self.runtime_folder()))
+    }
+
+    /// Whether its first process still waits for `start`: runc and crun have a FIFO until it is opened. Of a
+    /// runtime whose folder is not known, whether it has executed anything.
+    pub fn waits(&self, init: &Process) -> bool {
+        match self.first_process {
+            Some(_) => init.stat().is_some_and(|stat| stat.not_executed),
+            None => self.runtime_folder().join("exec.fifo").exists(),
+        }
     }
 
     /// [`Record::created_at`] as RFC 3339.

@@ -52,18 +52,19 @@ pub fn report(
     if target == Target::Stderr && format == LogFormat::Json {
         return to_stderr(stderr, &record(format, &message, now));
     }
-    let told = to_stderr(stderr, &format!("coaming-runc: {message}\n"));
+    let program = program();
+    let told = to_stderr(stderr, &format!("{program}: {message}\n"));
     let logged = match target {
         Target::Stderr => Ok(()),
         Target::File(path) => append(path, record(format, &message, now).as_bytes())
             .map_err(|source| LogError { target: path.to_owned(), source }),
         Target::Journal => {
             // One field a line (systemd's native protocol); the message has no line breaks.
-            let entry = format!("PRIORITY=3\nSYSLOG_IDENTIFIER=coaming-runc\nMESSAGE={message}\n");
+            let entry = format!("PRIORITY=3\nSYSLOG_IDENTIFIER={program}\nMESSAGE={message}\n");
             send(Path::new(JOURNAL), &entry)
         }
         // <11>: facility user, severity error (syslog(3)).
-        Target::Syslog => send(Path::new(SYSLOG), &format!("<11>coaming-runc: {message}")),
+        Target::Syslog => send(Path::new(SYSLOG), &format!("<11>{program}: {message}")),
     };
     logged.and(told)
 }
@@ -79,10 +80,32 @@ pub fn warn(global: &Global, message: &str, now: SystemTime, stderr: &mut dyn Wr
         Target::Stderr => drop(to_stderr(stderr, &line)),
         Target::Journal | Target::Syslog => {}
     }
-    let entry = format!("PRIORITY=4\nSYSLOG_IDENTIFIER=coaming-runc\nMESSAGE={message}\n");
+    let program = program();
+    let entry = format!("PRIORITY=4\nSYSLOG_IDENTIFIER={program}\nMESSAGE={message}\n");
     if send(Path::new(JOURNAL), &entry).is_err() {
         // <12>: facility user, severity warning (syslog(3)).
-        let _ = send(Path::new(SYSLOG), &format!("<12>coaming-runc: {message}"));
+        let _ = send(Path::new(SYSLOG), &format!("<12>{program}: {message}"));
+    }
+}
+
+/// The name by which this program was called, as it stands before its messages: of the wrappers there is one for
+/// each runtime.
+fn program() -> String {
+    let words = std::env::args_os().next();
+    named(words.as_deref().unwrap_or_default())
+}
+
+/// A name of ours, and one that cannot be taken for another part of a line.
+fn named(program: &OsStr) -> String {
+    let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match name {
+        // What the hook becomes.
+        "coaming-validator" => "coaming-hook".to_owned(),
+        name if name.starts_with("coaming-") && name.len() <= 64 && name.chars().all(is_plain) => {
+            name.to_owned()
+        }
+        _ => "coaming-runc".to_owned(),
     }
 }
 
@@ -198,6 +221,18 @@ mod tests {
 
     fn global(log: &Path, format: LogFormat) -> Global {
         Global { log: Some(log.into()), log_format: Some(format), ..Global::default() }
+    }
+
+    #[test]
+    fn messages_name_the_program_as_it_was_called() {
+        let name = |program: &str| named(OsStr::new(program));
+        assert_eq!(name("/usr/libexec/coaming/coaming-crun"), "coaming-crun");
+        assert_eq!(name("coaming-validator"), "coaming-hook");
+        for other in
+            ["", "runc", "/", "coaming-a: b", "coaming-\n", &format!("coaming-{}", "x".repeat(64))]
+        {
+            assert_eq!(name(other), "coaming-runc", "{other:?}");
+        }
     }
 
     #[test]

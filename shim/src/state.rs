@@ -4,18 +4,24 @@
 //! at `/dev/.coaming`: the plan and a placeholder for the launcher. The key is a digest of the
 //! runtime's state directory and the container's id, which together name a container on a node.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::host::hex;
+use crate::proof::Process;
+use crate::whole_file;
 
 /// The largest state file read, in bytes.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
 const OWNER: &str = "owner";
+/// Below it are the folders of users who are logged in.
+const USERS: &str = "/run/user";
 
 /// Why state cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,18 @@ pub enum StateError {
     Unknown {
         /// The id.
         id: String,
+    },
+    /// An ordinary user's runtime directory cannot hold the state of his containers.
+    #[error(
+        "the runtime directory {}, where coaming keeps the state of this user's containers, {why}; it is made at \
+         login (pam_systemd), or by `loginctl enable-linger`",
+        .path.display()
+    )]
+    RuntimeDirectory {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The file system said no.
     #[error("cannot {operation} {}: {error}", .path.display())]
@@ -82,8 +100,22 @@ impl State {
     /// # Errors
     /// [`StateError::Exists`] where the id is taken.
     pub fn reserve(&self) -> Result<(), StateError> {
+        let pid = std::process::id();
+        self.reserve_for(Process::of(pid).unwrap_or(Process { pid, start: 0 }))
+    }
+
+    /// The same, for as long as the runtime has the container or this process runs.
+    ///
+    /// # Errors
+    /// As [`State::reserve`].
+    pub fn reserve_for(&self, process: Process) -> Result<(), StateError> {
         if self.runtime_root.join(&self.id).exists() {
             return Err(StateError::Exists { id: self.id.clone() });
+        }
+        if let Some(base) = self.private.parent().and_then(Path::parent)
+            && let Some(above) = base.parent().filter(|above| above.starts_with(USERS))
+        {
+            check_users_own(above)?;
         }
         for folder in [&self.private, &self.launch] {
             if let Some(parent) = folder.parent() {
@@ -107,8 +139,8 @@ impl State {
         let owner = format!(
             "{}\n{}\n{}\n",
             self.runtime_root.join(&self.id).display(),
-            std::process::id(),
-            start_time(std::process::id()).unwrap_or_default()
+            process.pid,
+            process.start
         );
         write_new(&self.private.join(OWNER), owner.as_bytes(), 0o600)
     }
@@ -126,6 +158,27 @@ impl State {
     /// [`StateError::Io`].
     pub fn write_private(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         write_new(&self.private.join(name), bytes, 0o600)
+    }
+
+    /// Writes a document that only root reads.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn write_document<T: Serialize>(&self, name: &str, document: &T) -> Result<(), StateError> {
+        let bytes = serde_json::to_vec(document).map_err(|error| StateError::Io {
+            operation: "write",
+            path: self.private.join(name),
+            error: error.into(),
+        })?;
+        self.write_private(name, &bytes)
+    }
+
+    /// Reads a document that only root reads.
+    ///
+    /// # Errors
+    /// [`StateError::Unknown`] where it is absent; one that is not understood is an I/O error.
+    pub fn read_document<T: DeserializeOwned>(&self, name: &str) -> Result<T, StateError> {
+        understand(&self.read_private(name)?, &self.private.join(name))
     }
 
     /// Reads a file that only root reads.
@@ -160,6 +213,19 @@ impl State {
     }
 }
 
+/// Reads a document of a container of which nothing but its folder is known.
+pub(crate) fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, StateError> {
+    understand(&read(path)?, path)
+}
+
+fn understand<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T, StateError> {
+    serde_json::from_slice(bytes).map_err(|error| StateError::Io {
+        operation: "understand",
+        path: path.to_owned(),
+        error: error.into(),
+    })
+}
+
 /// Removes the state of containers that are gone; called when a container is created or deleted.
 pub fn sweep(base: &Path) {
     let Ok(entries) = fs::read_dir(base.join("containers")) else { return };
@@ -183,15 +249,30 @@ fn is_live(private: &Path) -> bool {
     let mut lines = owner.lines();
     let runtime_state = lines.next().unwrap_or_default();
     let pid = lines.next().and_then(|pid| pid.parse().ok());
-    let started = lines.next().map(str::to_owned);
-    Path::new(runtime_state).exists() || (pid.is_some() && pid.and_then(start_time) == started)
+    let start = lines.next().and_then(|start| start.parse().ok());
+    let process = pid.zip(start).map(|(pid, start)| Process { pid, start });
+    Path::new(runtime_state).exists() || process.is_some_and(|process| process.runs())
 }
 
-/// Field 22 of `/proc/<pid>/stat`: with the pid it names a process for good (proc(5)).
-fn start_time(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is a name in parentheses, which may hold anything.
-    stat.rsplit_once(") ")?.1.split(' ').nth(19).map(str::to_owned)
+/// A folder that is the caller's own: whoever else could write it could put another record in a record's place.
+fn check_users_own(folder: &Path) -> Result<(), StateError> {
+    let failed = |why: String| StateError::RuntimeDirectory { path: folder.to_owned(), why };
+    let meta =
+        fs::symlink_metadata(folder).map_err(|error| failed(format!("is of no use: {error}")))?;
+    if !meta.is_dir() {
+        return Err(failed("is no directory".to_owned()));
+    }
+    let own = nix::unistd::geteuid().as_raw();
+    if meta.uid() != own {
+        return Err(failed(format!(
+            "belongs to uid {}, and not to the caller, uid {own}",
+            meta.uid()
+        )));
+    }
+    match crate::ownership::exposed(meta.uid(), meta.mode(), nix::unistd::geteuid()) {
+        Some(why) => Err(failed(format!("could be changed by others: {why}"))),
+        None => Ok(()),
+    }
 }
 
 fn make_folder(path: &Path, mode: u32, exists_is_fine: bool) -> Result<(), StateError> {
@@ -209,19 +290,10 @@ fn make_folder(path: &Path, mode: u32, exists_is_fine: bool) -> Result<(), State
 
 /// Written beside and renamed, so that a reader sees all of it or none.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
-    let failed = |operation, error| StateError::Io { operation, path: path.to_owned(), error };
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    let write = || {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(bytes)?;
-        // The umask may have taken bits that a container's user needs.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        failed("write", error)
+    whole_file::write(path, bytes, mode).map_err(|error| StateError::Io {
+        operation: "write",
+        path: path.to_owned(),
+        error,
     })
 }
 
@@ -267,6 +339,27 @@ mod tests {
         let state = State::of(base.path(), root.path(), "c1");
         assert!(matches!(state.reserve(), Err(StateError::Exists { .. })));
         assert!(matches!(state.read_private("record.json"), Err(StateError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_users_state_lies_in_a_folder_that_is_his_alone() {
+        let own = tempfile::tempdir().unwrap();
+        let with_mode = |mode| {
+            fs::set_permissions(own.path(), fs::Permissions::from_mode(mode)).unwrap();
+            check_users_own(own.path())
+        };
+        with_mode(0o700).unwrap();
+        let error = with_mode(0o770).unwrap_err().to_string();
+        assert!(error.contains("0770") && error.contains("enable-linger"), "{error}");
+        let link = own.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(check_users_own(&link).is_err());
+        assert!(check_users_own(&own.path().join("absent")).is_err());
+        if nix::unistd::geteuid().is_root() {
+            with_mode(0o700).unwrap();
+            std::os::unix::fs::chown(own.path(), Some(4321), None).unwrap();
+            assert!(check_users_own(own.path()).unwrap_err().to_string().contains("4321"));
+        }
     }
 
     #[test]

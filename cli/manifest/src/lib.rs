@@ -57,6 +57,8 @@ pub struct Pod {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
+    /// Its labels, but for those that a controller or an admission webhook adds.
+    pub labels: BTreeMap<String, String>,
     /// The runtime class that it asks for.
     pub runtime_class: Option<String>,
     /// The sandbox first, then init, app and ephemeral containers in the order of the manifest.

@@ -1,5 +1,7 @@
 //! A pod: what all its containers share, and their specs one by one.
 
+use std::collections::BTreeMap;
+
 use crate::container;
 use crate::error::ManifestError;
 use crate::field::Field;
@@ -61,9 +63,19 @@ pub(crate) fn plan(workload: &Workload<'_>, settings: &Settings) -> Result<Pod, 
         kind: workload.kind.clone(),
         name: workload.name.clone(),
         namespace: shared.namespace.clone(),
+        labels: labels(&workload.metadata)?,
         runtime_class: workload.spec.get("runtimeClassName")?.string()?.map(str::to_owned),
         containers,
     })
+}
+
+fn labels(metadata: &Field<'_>) -> Result<BTreeMap<String, String>, ManifestError> {
+    let labels = metadata.get("labels")?;
+    let texts = labels.entries()?.into_iter().map(|(key, value)| {
+        let text = value.string()?.unwrap_or_default();
+        Ok((key.to_owned(), text.to_owned()))
+    });
+    texts.collect()
 }
 
 impl<'a> Shared<'a> {

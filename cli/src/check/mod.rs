@@ -170,12 +170,13 @@ impl Findings {
             let name = waiver.metadata.value.name.clone();
             self.waivers.push(Policy { name, file: file.to_owned() });
         }
+        let mut found = lint::set(read);
         for (file, document, floor) in read.written() {
             let name = document.metadata.value.name.clone();
             self.policies.push(Policy { name, file: file.to_owned() });
-            self.warnings.extend(lint::policy(file, document, &floor));
+            found.extend(lint::policy(file, document, &floor));
         }
-        let (errors, warnings) = lint::set(read).into_iter().partition(|lint| lint.fatal);
+        let (errors, warnings) = found.into_iter().partition(|lint| lint.fatal);
         self.errors.extend(Vec::into_iter(errors).map(Fault::of_lint));
         self.warnings.extend::<Vec<Warning>>(warnings);
     }

@@ -101,7 +101,7 @@ fn outcome(
     policies: &Directory,
     floor: BuiltIn,
 ) -> Result<Outcome, CommandError> {
-    let facts = Facts::of(id, spec);
+    let facts = Facts::of(id, spec).labelled(node.pod_labels.clone());
     let beneath = builtin::floor(floor).map_err(CommandError::Policy)?;
     let demands = Demands::upon(&facts, policies, (floor.name(), beneath), Moment::now());
     let request = Request { door: Door::Create, spec, facts: &facts, node, exec: None };

@@ -12,7 +12,7 @@ use coaming_policy::spec::view;
 use coaming_policy::verdict::{Audit, Verdict};
 use coaming_shim::bundle::Bundle;
 use coaming_shim::config::HOOK;
-use coaming_shim::{host, launch};
+use coaming_shim::{destinations, host, launch};
 use nix::unistd::geteuid;
 use serde_json::Value;
 
@@ -21,7 +21,8 @@ use crate::demanded::Demanding;
 use crate::error::CommandError;
 
 pub(super) fn explain(path: &Path, arguments: &Arguments) -> Result<Report, CommandError> {
-    let (bundle, id, spec) = read(path)?;
+    let (bundle, id, mut spec) = read(path)?;
+    destinations::settle(&mut spec, bundle.path());
     let node = host::examine(&spec);
     let demanding = arguments.source.choice.read().map_err(CommandError::Policy)?;
     let mut report = judge(&id, &spec, &node, &demanding)?;

@@ -7,12 +7,14 @@ use coaming_policy::facts::Told;
 use coaming_policy::floor::{Action, Source};
 use coaming_policy::verdict::{Audit, brief};
 use coaming_shim::exec_log::Executed;
+use coaming_shim::journal::event::Word;
+use coaming_shim::proof::hold::{Held, Outcome};
 use serde_json::Value;
 
 use super::in_force::Policy;
 use super::{Decision, Report};
 use crate::error::CommandError;
-use crate::kernel::{Held, KernelView, Outcome};
+use crate::kernel::KernelView;
 use crate::output::{self, count, printable};
 
 pub(super) fn show(report: &Report, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -256,10 +258,13 @@ fn show_kernel(kernel: &KernelView, out: &mut dyn Write) -> Result<(), CommandEr
             controls
         }
     };
-    for Held { control, outcome, mismatches } in controls {
+    for Held { control, outcome, by, mismatches, why: _ } in controls {
         match outcome {
+            Outcome::Held if *by == Word::Launcher => {
+                writeln!(out, "  held      {control} (by the launcher's word)")?;
+            }
             Outcome::Held => writeln!(out, "  held      {control}")?,
-            Outcome::NotTold => {}
+            Outcome::NotTold | Outcome::NotYet | Outcome::Unproven => {}
             Outcome::Mismatch => {
                 for found in mismatches {
                     let (what, is, allowed) = (&found.what, &found.found, &found.allowed);
@@ -271,7 +276,7 @@ fn show_kernel(kernel: &KernelView, out: &mut dyn Write) -> Result<(), CommandEr
     let not_told: Vec<&str> = controls
         .iter()
         .filter(|held| held.outcome == Outcome::NotTold)
-        .map(|held| held.control)
+        .map(|held| held.control.as_str())
         .collect();
     if !not_told.is_empty() {
         writeln!(out, "  not told by the kernel: {}", not_told.join(", "))?;

@@ -1,9 +1,10 @@
 //! Lints: what policies may say and hardly ever mean, or what can never work.
 //!
 //! Each lint is true of the policy alone, or of the policies that are certain to apply together, whatever
-//! else is in force; a lint that would be wrong about a sound policy is left out. What an AppArmor
-//! profile denies is not looked at: profiles are loaded in the kernel, and are in no policy directory.
+//! else is in force; a lint that would be wrong about a sound policy is left out. Of
+//! AppArmor profiles, those are looked at that come with policies.
 
+mod app_armor;
 mod conflicts;
 mod included;
 mod landlock;
@@ -112,6 +113,8 @@ pub(crate) fn policy(file: &str, document: &PolicyDocument, floor: &Floor) -> Ve
     included::lint_sandbox(&mut lints);
     lints.lint = "landlock";
     landlock::lint(&mut lints);
+    lints.lint = "app-armor";
+    app_armor::lint(&mut lints);
     lints.lint = "control-without-effect";
     profile::lint(&mut lints);
     lints.found
@@ -136,6 +139,14 @@ impl Lints<'_> {
             message: message.into(),
             fatal: false,
         });
+    }
+
+    /// What keeps every container from starting.
+    fn fail(&mut self, line: u64, message: impl Into<String>) {
+        self.warn(line, message);
+        if let Some(last) = self.found.last_mut() {
+            last.fatal = true;
+        }
     }
 
     fn own_line(&self) -> u64 {

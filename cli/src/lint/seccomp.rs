@@ -27,7 +27,7 @@ pub(super) fn filter(floor: &Floor, rule: &Seccomp) -> Result<Option<Function>, 
     let facts = Facts::of("", &spec);
     // A kernel newer than any condition in a profile.
     let node = Node { kernel: (u32::MAX, 0), ..Node::default() };
-    let asked = Asked { spec: &spec, facts: &facts, node: &node, exec: None };
+    let asked = Asked::of(&spec, &facts, &node);
     let Some(finding) = rule.tighten(&asked).into_iter().next() else {
         return Ok(None);
     };

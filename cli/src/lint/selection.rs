@@ -17,6 +17,9 @@ pub(super) fn lint(lints: &mut Lints<'_>) {
     if let Some(message) = selects_nothing(selector) {
         return lints.warn(line, message);
     }
+    if let Some(message) = foreign_pattern(selector) {
+        lints.warn(line, message);
+    }
     let avoided = avoided_by(selector);
     if !avoided.is_empty() {
         lints.warn(
@@ -28,12 +31,12 @@ pub(super) fn lint(lints: &mut Lints<'_>) {
             ),
         );
     }
-    let labels = names(selector, "labels");
-    if labels || selector.labels.is_some() {
+    let in_pods = selector.namespaces.is_some() || selector.pods.is_some();
+    if selector.goes_by_labels() && !in_pods {
         lints.warn(
             line,
-            "goes by labels, which no runtime passes on for workloads: it applies to every container that the \
-             rest of spec.match selects",
+            "goes by labels, which no container outside Kubernetes has: it applies to all of those; \
+             namespaces: ['*'] leaves them out",
         );
     }
     through_doors(selector, lints);
@@ -41,15 +44,7 @@ pub(super) fn lint(lints: &mut Lints<'_>) {
 
 /// What a waiver's `match` makes of it.
 pub(super) fn waiver(selector: &Match) -> Option<String> {
-    if let Some(message) = selects_nothing(selector) {
-        return Some(message);
-    }
-    let workloads = selector.container_types.contains(&ContainerType::Container);
-    let labels = selector.labels.is_some() || names(selector, "labels");
-    (labels && workloads).then(|| {
-        "goes by labels, which no runtime passes on for workloads: it waives nothing for them"
-            .to_owned()
-    })
+    selects_nothing(selector).or_else(|| foreign_pattern(selector))
 }
 
 fn selects_nothing(selector: &Match) -> Option<String> {
@@ -92,11 +87,29 @@ fn selects_nothing(selector: &Match) -> Option<String> {
     })
 }
 
+/// A pattern in the manner of a shell: of names, only `*` stands for more than itself, and no name has
+/// such characters.
+fn foreign_pattern(selector: &Match) -> Option<String> {
+    let exempt = selector.exemptions().map(|(name, exempt, _)| (name, exempt));
+    let globs =
+        selector.lists().into_iter().chain(exempt).flat_map(|(name, list)| {
+            list.into_iter().flatten().map(move |glob| (name, glob.as_str()))
+        });
+    let mut foreign = globs.filter(|(_, glob)| glob.contains(['[', ']', '?', '{', '}']));
+    foreign.next().map(|(name, glob)| {
+        format!(
+            "spec.match.{name} has {glob:?}, which matches that very text alone: only * stands for more than \
+             itself; list each name, or use spec.match.expression"
+        )
+    })
+}
+
 /// The fields by which a pod's author has the container left out.
 fn avoided_by(selector: &Match) -> Vec<&'static str> {
     let chosen = [
         ("annotations", selector.annotations.is_some() || names(selector, "annotations")),
         ("exceptImages", selector.except_images.as_ref().is_some_and(|list| !list.is_empty())),
+        ("labels", selector.goes_by_labels()),
         ("imageDigests", selector.image_digests.is_some() || names(selector, "imageDigests")),
     ];
     chosen.into_iter().filter(|(_, chosen)| *chosen).map(|(name, _)| name).collect()

@@ -63,7 +63,7 @@ impl Subject {
         demanding: &Demanding,
     ) -> Result<Result<Subject, Refusal>, CommandError> {
         let admit = |spec: &Value| -> Result<Verdict, CommandError> {
-            let facts = Facts::of(id, spec);
+            let facts = Facts::of(id, spec).labelled(node.pod_labels.clone());
             let floor = demanding.of(&facts).map_err(CommandError::Policy)?.floor;
             let request = Request { door: Door::Create, spec, facts: &facts, node, exec: None };
             Ok(decide(&request, &floor))

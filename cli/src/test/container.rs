@@ -40,7 +40,7 @@ pub(super) fn of(case: &Case, node: &NodeSpec, folder: &Path) -> Result<Containe
                 kernel,
                 ..Settings::default()
             };
-            let planned = planned(manifest, case, &settings, folder)?;
+            let (labels, planned) = planned(manifest, case, &settings, folder)?;
             let joins = planned.joins.iter().map(|(path, behind)| {
                 let joined = match behind {
                     Behind::Host => Joined::Host,
@@ -50,7 +50,7 @@ pub(super) fn of(case: &Case, node: &NodeSpec, folder: &Path) -> Result<Containe
             });
             let joins = joins.collect();
             let origins = origins(&planned).collect();
-            let node = Node { origins, ..node_of(joins) };
+            let node = Node { origins, pod_labels: Some(labels), ..node_of(joins) };
             Container { id: planned.name, spec: planned.spec, node }
         }
         (None, Some(bundle), None) => {
@@ -77,7 +77,7 @@ fn planned(
     case: &Case,
     settings: &Settings,
     folder: &Path,
-) -> Result<Planned, String> {
+) -> Result<(BTreeMap<String, String>, Planned), String> {
     let manifests = match manifest {
         Value::String(path) => {
             let path = folder.join(path);
@@ -97,10 +97,13 @@ fn planned(
         Some(name) => planned.name == *name,
         None => planned.role.name() != "sandbox",
     };
-    let mut found = pods.flat_map(|pod| pod.containers).filter(meant);
+    let mut found = pods.flat_map(|pod| {
+        let meant = pod.containers.into_iter().filter(meant);
+        meant.map(move |planned| (pod.labels.clone(), planned))
+    });
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
-        (Some(one), Some(other)) => Err(format!(
+        (Some((_, one)), Some((_, other))) => Err(format!(
             "the manifest has several such containers ({}, {}...); say which by container and object",
             one.name, other.name
         )),

@@ -97,6 +97,7 @@ impl<'a> Subject<'a> {
         };
         let container = container::of(case, &self.spec.node, self.folder).map_err(broken)?;
         let facts = Facts::of(&container.id, &container.spec);
+        let facts = facts.labelled(container.node.pod_labels.clone());
         let beneath = builtin::floor(self.spec.floor).map_err(CommandError::Policy)?;
         let beneath = (self.spec.floor.name(), beneath);
         let demands = Demands::upon(&facts, &self.policies, beneath, self.now);

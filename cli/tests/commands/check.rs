@@ -159,6 +159,15 @@ fn what_is_legal_and_rarely_meant_is_a_warning() {
             "spec.match.exceptNamespaces exempts all that it names",
         ),
         (
+            "  match: {namespaces: [\"a[b\"]}\n  privileged: false".to_owned(),
+            "spec.match.namespaces has \"a[b\", which matches that very text alone",
+        ),
+        (
+            "  match: {namespaces: [a*], exceptNamespaces: [\"a?\"]}\n  privileged: false"
+                .to_owned(),
+            "spec.match.exceptNamespaces has \"a?\"",
+        ),
+        (
             "  match: {annotations: {team: [ledger]}}\n  privileged: false".to_owned(),
             "is avoided by whoever writes a pod, since what annotations goes by is chosen there",
         ),
@@ -172,7 +181,11 @@ fn what_is_legal_and_rarely_meant_is_a_warning() {
         ),
         (
             "  match: {labels: {app: [ledger]}}\n  privileged: false".to_owned(),
-            "goes by labels, which no runtime passes on for workloads: it applies to every container",
+            "goes by labels, which no container outside Kubernetes has: it applies to all of those",
+        ),
+        (
+            "  match: {namespaces: [a], labels: {app: [ledger]}}\n  privileged: false".to_owned(),
+            "what labels goes by is chosen there",
         ),
         (
             "  match: {doors: [exec]}\n  noNewPrivileges: true\n  sysctls: {allow: []}".to_owned(),

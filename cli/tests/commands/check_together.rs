@@ -39,10 +39,10 @@ fn policies_that_leave_nothing_are_an_error_that_names_both() {
             "no user id is allowed",
         ),
         (
-            "  appArmor: {allow: [cri-a, cri-b]}",
+            "  appArmor: {allow: [unconfined]}",
             "  appArmor: {default: x, allow: [y]}",
-            "b.yaml:5: policy b: spec.appArmor of policy a (a.yaml:5) and spec.appArmor: no AppArmor \
-             profile is in all lists; no container",
+            "b.yaml:5: policy b: spec.appArmor of policy a (a.yaml:5) and spec.appArmor: one list allows no \
+             AppArmor profile that the others leave; no container",
         ),
         (
             "  seLinux: {types: [container_t]}",

@@ -2,13 +2,19 @@
 // A test may stop at the first surprise, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod app_armor;
 mod check;
 mod check_together;
 mod diff;
+mod doctor;
 mod explain;
 mod explain_manifest;
+mod hook_test;
 mod import;
 mod include;
+mod install;
+mod journal;
+mod metrics;
 mod sarif;
 mod schema;
 mod score;

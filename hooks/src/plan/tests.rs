@@ -17,6 +17,7 @@ fn small() -> Plan {
             flags: 4,
             instructions: vec![Instruction { code: 6, jt: 1, jf: 2, k: 0x7fff_0000 }],
         }],
+        log_denials: false,
     }
 }
 
@@ -70,7 +71,12 @@ fn another_magic_or_version_is_refused() {
     assert_eq!(Plan::decode(&bytes), Err(PlanError::Magic));
     bytes[0] ^= 1;
     bytes[8] = 2;
-    assert_eq!(Plan::decode(&bytes), Err(PlanError::Version(2)));
+    // The same, with denials logged.
+    assert_eq!(Plan::decode(&bytes), Ok(Plan { log_denials: true, ..small() }));
+    for version in [0, 3] {
+        bytes[8] = version;
+        assert_eq!(Plan::decode(&bytes), Err(PlanError::Version(version.into())));
+    }
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn every_bound_is_reached_and_not_passed() {
     };
     let filter =
         |n| Filter { flags: 0, instructions: vec![Instruction { code: 6, jt: 0, jf: 0, k: 0 }; n] };
-    let plan = |layers, filters| Plan { layers, filters };
+    let plan = |layers, filters| Plan { layers, filters, log_denials: false };
     let fits = [
         plan(vec![scope.clone(); MAX_LAYERS], vec![]),
         plan(vec![rules(MAX_RULES)], vec![]),
@@ -229,8 +235,9 @@ fn any_filter() -> impl Strategy<Value = Filter> {
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    (proptest::collection::vec(any_layer(), 0..4), proptest::collection::vec(any_filter(), 0..4))
-        .prop_map(|(layers, filters)| Plan { layers, filters })
+    let layers = proptest::collection::vec(any_layer(), 0..4);
+    (layers, proptest::collection::vec(any_filter(), 0..4), any::<bool>())
+        .prop_map(|(layers, filters, log_denials)| Plan { layers, filters, log_denials })
 }
 
 proptest! {

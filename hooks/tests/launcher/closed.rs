@@ -17,7 +17,7 @@ fn refused(ended: &Ended, words: &str) {
 #[test]
 fn a_plan_that_is_damaged_starts_nothing() {
     needs_root!();
-    let good = Plan { layers: vec![], filters: vec![allow_all()] }.encode().unwrap();
+    let good = Plan { filters: vec![allow_all()], ..Plan::default() }.encode().unwrap();
     let mut flipped = good.clone();
     flipped[0] ^= 1;
     let cases = [
@@ -36,8 +36,8 @@ fn a_plan_that_is_damaged_starts_nothing() {
 #[test]
 fn no_new_privs_must_be_set_unless_nothing_is_asked() {
     needs_root!();
-    let layers = Plan { layers: vec![Layer { scoped: 1, ..Layer::default() }], filters: vec![] };
-    let filters = Plan { layers: vec![], filters: vec![allow_all()] };
+    let layers = Plan { layers: vec![Layer { scoped: 1, ..Layer::default() }], ..Plan::default() };
+    let filters = Plan { filters: vec![allow_all()], ..Plan::default() };
     for plan in [layers, filters] {
         let root = Root::new(&plan);
         refused(&root.run(&["echo", "started"]).without_no_new_privs().end(), "no_new_privs");

@@ -25,7 +25,7 @@ fn files(handled_fs: u64, paths: Vec<PathRule>) -> Layer {
 }
 
 fn plan(layers: Vec<Layer>) -> Plan {
-    Plan { layers, filters: vec![] }
+    Plan { layers, ..Plan::default() }
 }
 
 /// Exit code and stderr of a shell command under these layers, and its exit code without them.

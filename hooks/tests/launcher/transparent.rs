@@ -8,7 +8,11 @@ use crate::seccomp::allow_all;
 
 /// A plan that forbids nothing that these workloads do, but takes every step.
 fn harmless() -> Plan {
-    Plan { layers: vec![Layer { handled_net: 1, ..Layer::default() }], filters: vec![allow_all()] }
+    Plan {
+        layers: vec![Layer { handled_net: 1, ..Layer::default() }],
+        filters: vec![allow_all()],
+        ..Plan::default()
+    }
 }
 
 /// Everything about a process that the runtime prepares for it.
@@ -47,7 +51,8 @@ fn an_ignored_sigpipe_stays_ignored_and_a_default_one_default() {
     };
     assert!(ignored("trap '' PIPE"));
     // The test harness ignores SIGPIPE, and a shell cannot restore what it found ignored.
-    assert!(!ignored("exec env --default-signal=PIPE \"$@\""));
+    // By its path: a shell may have an env of its own, without that.
+    assert!(!ignored("exec /usr/bin/env --default-signal=PIPE \"$@\""));
 }
 
 #[test]
@@ -74,12 +79,10 @@ fn a_user_who_is_not_root_stays_who_it_is() {
     needs_root!();
     let root = Root::new(&harmless());
     let ended = root.run(&["id"]).user(1000).end();
-    assert_eq!(
-        (ended.code, ended.out.as_str()),
-        (0, "uid=1000 gid=1000 groups=1000\n"),
-        "{}",
-        ended.err
-    );
+    let direct = root.direct(&["/bin/id"]).user(1000).end();
+    assert_eq!((ended.code, &ended.out), (0, &direct.out), "{}", ended.err);
+    // Versions of busybox differ in whether they name the groups then.
+    assert!(ended.out.starts_with("uid=1000 gid=1000"), "{}", ended.out);
 }
 
 #[test]

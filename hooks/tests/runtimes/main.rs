@@ -39,6 +39,7 @@ fn plan() -> Plan {
                 instruction(0x06, 0, 0, 0x7fff_0000),
             ],
         }],
+        ..Plan::default()
     }
 }
 

@@ -16,18 +16,25 @@ pub(crate) struct Binaries {
 pub(crate) fn binaries() -> &'static Binaries {
     static BUILT: OnceLock<Binaries> = OnceLock::new();
     BUILT.get_or_init(|| {
-        const TARGET: &str = "x86_64-unknown-linux-musl";
+        // On a machine without cargo they were built before.
+        if let Some(folder) = std::env::var_os("COAMING_BUILT").map(PathBuf::from) {
+            return Binaries {
+                init: folder.join("coaming-init"),
+                hook: folder.join("coaming-hook"),
+            };
+        }
+        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--package", "coaming-hooks", "--bins"])
-            .args(["--target", TARGET])
+            .args(["--target", &target])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
             .expect("cargo runs");
         assert!(status.success(), "the static binaries do not build");
         // The folder of the test binary is TARGET_DIR/PROFILE/deps.
         let this = std::env::current_exe().expect("a test has a path");
-        let target = this.ancestors().nth(3).expect("TARGET_DIR/PROFILE/deps/TEST");
-        let folder = target.join(TARGET).join("release");
+        let built = this.ancestors().nth(3).expect("TARGET_DIR/PROFILE/deps/TEST");
+        let folder = built.join(target).join("release");
         Binaries { init: folder.join("coaming-init"), hook: folder.join("coaming-hook") }
     })
 }

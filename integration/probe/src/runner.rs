@@ -35,7 +35,7 @@ fn answer(attempt: &Attempt, args: &[String]) -> Vec<u8> {
 }
 
 /// A child that answered is believed, however it ended; one that did not is judged by its end.
-fn read_answer(bytes: &[u8], exit: Exit) -> Result<Verdict, String> {
+pub(crate) fn read_answer(bytes: &[u8], exit: Exit) -> Result<Verdict, String> {
     let value: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
     if let Some(message) = value.get("usage").and_then(Value::as_str) {
         return Err(message.to_owned());

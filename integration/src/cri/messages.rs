@@ -77,7 +77,11 @@ messages! {
     /// Any request or answer that holds one ID, of a sandbox or a container.
     Id { #[prost(string, tag = "1")] id: String, }
 
-    ImageSpec { #[prost(string, tag = "1")] image: String, }
+    ImageSpec {
+        #[prost(string, tag = "1")] image: String,
+        // CRI-O holds signatures against it.
+        #[prost(string, tag = "18")] user_specified_image: String,
+    }
     ImageStatusRequest { #[prost(message, optional, tag = "1")] image: Option<ImageSpec>, }
     ImageStatusResponse { #[prost(message, optional, tag = "1")] image: Option<Id>, }
 
@@ -136,6 +140,7 @@ messages! {
         #[prost(message, repeated, tag = "6")] envs: Vec<KeyValue>,
         #[prost(message, repeated, tag = "7")] mounts: Vec<Mount>,
         #[prost(message, repeated, tag = "8")] devices: Vec<Device>,
+        #[prost(map = "string, string", tag = "9")] labels: HashMap<String, String>,
         #[prost(map = "string, string", tag = "10")] annotations: HashMap<String, String>,
         #[prost(string, tag = "11")] log_path: String,
         #[prost(bool, tag = "12")] stdin: bool,

@@ -1,4 +1,4 @@
-//! A CRI client: what the kubelet says to containerd, one blocking call after another.
+//! A CRI client: what the kubelet says to containerd or CRI-O, one blocking call after another.
 
 mod logs;
 mod messages;
@@ -13,11 +13,11 @@ use serde_json::Value;
 pub use spec::{ContainerSpec, MountSpec, Pod, Profile, Propagation};
 
 use crate::grpc::{self, Connection, LIMIT};
-use crate::{Error, Node, Output, stream};
+use crate::{Error, Node, Output, World, stream, wait_for};
 
 /// A connection to a node's CRI.
 pub struct Cri<'a> {
-    node: &'a Node,
+    world: &'a World,
     connection: Connection,
 }
 
@@ -60,9 +60,20 @@ pub struct Status {
 }
 
 impl<'a> Cri<'a> {
+    /// To the CRI that listens at this socket of the world's.
+    pub(crate) fn connect_at(world: &'a World, socket: &str) -> Result<Cri<'a>, Error> {
+        Ok(Cri { world, connection: Connection::open(&world.path(socket), None)? })
+    }
+
     pub(crate) fn connect(node: &'a Node) -> Result<Cri<'a>, Error> {
         let connection = Connection::open(&grpc::socket(node.world()), None)?;
-        Ok(Cri { node, connection })
+        let cri = Cri { world: node.world(), connection };
+        // containerd listens before its CRI plugin has read what there is, and then says so to each call.
+        wait_for("containerd's CRI", || match cri.has_image("localhost/none:1") {
+            Err(error) if error.to_string().contains("not initialized") => Ok(None),
+            other => other.map(Some),
+        })?;
+        Ok(cri)
     }
 
     /// The runtime's name and version, as `containerd 1.6.20`.
@@ -79,7 +90,7 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn has_image(&self, name: &str) -> Result<bool, Error> {
-        let image = Some(wire::ImageSpec { image: name.to_owned() });
+        let image = Some(wire::ImageSpec { image: name.to_owned(), ..Default::default() });
         let answer: wire::ImageStatusResponse =
             self.call_service("ImageService", "ImageStatus", wire::ImageStatusRequest { image })?;
         Ok(answer.image.is_some())
@@ -104,9 +115,10 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// CRI's.
     pub fn create(&self, sandbox: &Sandbox, container: &ContainerSpec) -> Result<String, Error> {
+        let uid = sandbox.config.metadata.as_ref().map_or("", |metadata| &metadata.uid);
         let request = wire::CreateContainerRequest {
             pod_sandbox_id: sandbox.id.clone(),
-            config: Some(container.config(&sandbox.pod)),
+            config: Some(container.config(&sandbox.pod, uid)),
             sandbox_config: Some(sandbox.config.clone()),
         };
         let wire::Id { id } = self.call("CreateContainer", request)?;
@@ -202,7 +214,7 @@ impl<'a> Cri<'a> {
     /// # Errors
     /// When the log cannot be read.
     pub fn logs(&self, container: &str) -> Result<Output, Error> {
-        Ok(logs::parse(&self.node.world().read(self.status(container)?.log_path)?))
+        Ok(logs::parse(&self.world.read(self.status(container)?.log_path)?))
     }
 
     /// Runs a command in a running container, as probes do.
@@ -247,7 +259,7 @@ impl<'a> Cri<'a> {
             stderr: !tty,
         };
         let wire::Id { id: url } = self.call("Exec", request)?;
-        stream::run("Exec", self.node.world().pid(), &url, stdin, None)
+        stream::run("Exec", self.world.pid(), &url, stdin, None)
     }
 
     /// Attaches to a running container, as `kubectl attach` does: sends `stdin`, and reads until `until` has come or the
@@ -270,7 +282,7 @@ impl<'a> Cri<'a> {
             stderr: !tty,
         };
         let wire::Id { id: url } = self.call("Attach", request)?;
-        stream::run("Attach", self.node.world().pid(), &url, stdin, Some(until))
+        stream::run("Attach", self.world.pid(), &url, stdin, Some(until))
     }
 
     /// Changes a running container's memory limit and CPU shares (0: as it is).

@@ -48,6 +48,8 @@ pub struct Pod {
     pub privileged: bool,
     /// The sandbox's own seccomp profile.
     pub seccomp: Option<Profile>,
+    /// Its labels; the kubelet's own come to them.
+    pub labels: HashMap<String, String>,
     /// Pod annotations.
     pub annotations: HashMap<String, String>,
     /// Pod sysctls.
@@ -103,6 +105,8 @@ pub struct ContainerSpec {
     pub tty: bool,
     /// Bytes of memory; 0 for no limit.
     pub memory_limit: i64,
+    /// The ID of a container of the same pod whose PID namespace it joins, as an ephemeral container does; none if empty.
+    pub target: String,
 }
 
 /// A mount of a node's path.
@@ -136,7 +140,7 @@ impl Pod {
             // The node's own name for a pod on the node's network, as the kubelet does.
             hostname: if self.host_network { String::new() } else { self.name.clone() },
             log_directory: format!("/var/log/pods/{namespace}_{}_{uid}", self.name),
-            labels: HashMap::from([("io.kubernetes.pod.name".to_owned(), self.name.clone())]),
+            labels: self.labels.clone().into_iter().chain(self.kubelets_labels(uid)).collect(),
             annotations: self.annotations.clone(),
             linux: Some(wire::LinuxSandboxConfig {
                 cgroup_parent: String::new(),
@@ -151,6 +155,15 @@ impl Pod {
                 sysctls: self.sysctls.clone(),
             }),
         }
+    }
+
+    /// Those that the kubelet gives to a sandbox, and to each container with its name besides; CRI-O makes annotations of
+    /// them.
+    fn kubelets_labels(&self, uid: &str) -> HashMap<String, String> {
+        let namespace = if self.namespace.is_empty() { "default" } else { &self.namespace };
+        [("pod.name", self.name.as_str()), ("pod.namespace", namespace), ("pod.uid", uid)]
+            .map(|(key, value)| (format!("io.kubernetes.{key}"), value.to_owned()))
+            .into()
     }
 
     /// As the kubelet fills it: a container's options repeat its pod's, but that the PID namespace is its own.
@@ -179,6 +192,15 @@ impl Pod {
 }
 
 impl ContainerSpec {
+    fn namespaces(&self, pod: &Pod) -> wire::NamespaceOption {
+        const TARGET: i32 = 3;
+        let shared = pod.namespaces();
+        if self.target.is_empty() {
+            return shared;
+        }
+        wire::NamespaceOption { pid: TARGET, target_id: self.target.clone(), ..shared }
+    }
+
     /// A container of this name and image that runs a command.
     pub fn new<A: Into<String>>(
         name: &str,
@@ -193,14 +215,19 @@ impl ContainerSpec {
         }
     }
 
-    pub(super) fn config(&self, pod: &Pod) -> wire::ContainerConfig {
+    pub(super) fn config(&self, pod: &Pod, uid: &str) -> wire::ContainerConfig {
+        let mut labels = pod.kubelets_labels(uid);
+        labels.insert("io.kubernetes.container.name".to_owned(), self.name.clone());
         let unmasked = self.unmasked_proc || self.privileged;
         let paths = |list: &[&str]| {
             if unmasked { Vec::new() } else { list.iter().map(ToString::to_string).collect() }
         };
         wire::ContainerConfig {
             metadata: Some(wire::ContainerMetadata { name: self.name.clone(), attempt: 0 }),
-            image: Some(wire::ImageSpec { image: self.image.clone() }),
+            image: Some(wire::ImageSpec {
+                image: self.image.clone(),
+                user_specified_image: self.image.clone(),
+            }),
             command: self.command.clone(),
             args: self.args.clone(),
             working_dir: self.working_dir.clone(),
@@ -220,6 +247,7 @@ impl ContainerSpec {
                     permissions: "rwm".to_owned(),
                 })
                 .collect(),
+            labels,
             annotations: self.annotations.clone(),
             log_path: format!("{}.log", self.name),
             stdin: self.stdin,
@@ -237,7 +265,7 @@ impl ContainerSpec {
                         add_ambient_capabilities: Vec::new(),
                     }),
                     privileged: self.privileged,
-                    namespace_options: Some(pod.namespaces()),
+                    namespace_options: Some(self.namespaces(pod)),
                     run_as_user: self.run_as_user.map(|value| wire::Int64Value { value }),
                     run_as_group: self.run_as_group.map(|value| wire::Int64Value { value }),
                     readonly_rootfs: self.readonly_rootfs,

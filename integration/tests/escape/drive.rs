@@ -215,7 +215,7 @@ fn attempt<'a>(
 }
 
 /// The probe's lines.
-fn verdicts(text: &str) -> Vec<Value> {
+pub(crate) fn verdicts(text: &str) -> Vec<Value> {
     text.lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|line| line["attempt"].is_string())

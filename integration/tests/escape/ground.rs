@@ -3,9 +3,11 @@
 use std::fs;
 
 use coaming_integration::{
-    Bundle, Containerd, Door, Error, Node, NodeConfig, Runtime, binaries, configuration,
+    Bundle, Containerd, Door, Error, Node, NodeConfig, Runtime, World, binaries, configuration,
     default_spec, wait_for,
 };
+
+use crate::attempts::NO_TIOCSTI;
 
 /// The folder of the node that belongs to this suite.
 pub(crate) const FOLDER: &str = "/run/escape";
@@ -74,20 +76,7 @@ impl Ground {
     /// # Errors
     /// The file system's.
     pub(crate) fn enforce(&self, floor: &str, policy: &str) -> Result<(), Error> {
-        let world = self.node.world();
-        let runtime = self.node.config().runtime;
-        // Each group has a policy of its own, looser than the last in some things.
-        let config = format!("{}[policy]\nloosening = \"free\"\n", configuration(runtime, floor));
-        world.write("/etc/coaming/config.toml", config, 0o644)?;
-        let spec = if policy.is_empty() {
-            " {}\n".to_owned()
-        } else {
-            policy.lines().fold("\n".to_owned(), |text, line| text + "  " + line + "\n")
-        };
-        let document = format!(
-            "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: escape}}\nspec:{spec}"
-        );
-        world.write("/etc/coaming/policy.d/escape.yaml", document, 0o644)
+        enforce(self.node.world(), self.node.config().runtime, floor, policy)
     }
 
     /// A root file system for the containers of one group.
@@ -113,6 +102,31 @@ impl Ground {
         );
         self.node.world().run(["sh", "-c", &remove])?.ok("remove the root file system").map(drop)
     }
+}
+
+/// Puts a policy's `spec` in force in a world with one runtime.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn enforce(
+    world: &World,
+    runtime: Runtime,
+    floor: &str,
+    policy: &str,
+) -> Result<(), Error> {
+    // Each group has a policy of its own, looser than the last in some things.
+    let config = format!("{}[policy]\nloosening = \"free\"\n", configuration(runtime, floor));
+    world.write("/etc/coaming/config.toml", config, 0o644)?;
+    let spec = if policy.is_empty() {
+        " {}\n".to_owned()
+    } else {
+        policy.lines().fold("\n".to_owned(), |text, line| text + "  " + line + "\n")
+    };
+    let document = format!(
+        "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: escape}}\nspec:{spec}"
+    );
+    world.write("/etc/coaming/policy.d/profiles/no-tiocsti.json", NO_TIOCSTI, 0o644)?;
+    world.write("/etc/coaming/policy.d/escape.yaml", document, 0o644)
 }
 
 /// The number of the peer group that mounts below a mount point of the node pass to: the same in every mount

@@ -9,17 +9,38 @@ pub(crate) fn nothing(_: &mut Value) {}
 
 /// Every capability that this machine gives, and new privileges.
 pub(crate) fn all_capabilities(spec: &mut Value) {
-    // runc refuses what is beyond its own bounding set (a container's root has less than a host's).
+    let names: Vec<String> =
+        own_capabilities().into_iter().map(|name| format!("CAP_{name}")).collect();
+    for set in ["bounding", "effective", "permitted"] {
+        spec["process"]["capabilities"][set] = json!(names);
+    }
+    new_privileges(spec);
+}
+
+/// Those that this machine gives, without `CAP_`: runc refuses what is beyond its own bounding set (a container's root has
+/// less than a host's).
+pub(crate) fn own_capabilities() -> Vec<String> {
     let Ok(own) = caps::read(None, caps::CapSet::Bounding) else {
         panic!("the bounding set of this process cannot be read")
     };
     let mut own: Vec<caps::Capability> = own.into_iter().collect();
     own.sort_by_key(caps::Capability::index);
-    let names: Vec<String> = own.iter().map(ToString::to_string).collect();
-    for set in ["bounding", "effective", "permitted"] {
-        spec["process"]["capabilities"][set] = json!(names);
+    own.iter().map(|name| name.to_string().trim_start_matches("CAP_").to_owned()).collect()
+}
+
+/// All that a spec can give without the node's own namespaces and files.
+pub(crate) fn everything(spec: &mut Value) {
+    all_capabilities(spec);
+    unmasked(spec);
+    spec["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
+    let Some(mounts) = spec["mounts"].as_array_mut() else { panic!("the spec has no mounts") };
+    for mount in mounts.iter_mut().filter(|mount| mount["type"] == "sysfs") {
+        mount["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
     }
-    new_privileges(spec);
+    mounts.push(json!({
+        "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "rw"],
+    }));
 }
 
 pub(crate) fn new_privileges(spec: &mut Value) {

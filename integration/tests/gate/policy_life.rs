@@ -40,6 +40,12 @@ fn coaming(bench: &Bench, words: &str) -> Result<(i32, String), Error> {
     Ok((output.code, output.text()))
 }
 
+/// What the record notes of policies; that the runtime is an old one is noted too.
+fn notes(record: &Value) -> Vec<&Value> {
+    let of_runtime = |note: &&Value| note.as_str().is_some_and(|note| note.contains("CVE-"));
+    record["notes"].as_array().unwrap().iter().filter(|note| !of_runtime(note)).collect()
+}
+
 #[test]
 fn while_policies_are_broken_the_last_good_ones_hold_and_everything_says_so() -> Result<(), Error> {
     if !can_run()? {
@@ -50,7 +56,7 @@ fn while_policies_are_broken_the_last_good_ones_hold_and_everything_says_so() ->
         let bench = Bench::new(runtime, "baseline")?;
         policy(&bench.world, "held", HELD)?;
         let (wrote, record) = trial(&bench, "before", "web")?;
-        assert!(!wrote && record["notes"] == json!([]), "{record}");
+        assert!(!wrote && notes(&record).is_empty(), "{record}");
         let (code, told) = coaming(&bench, "status")?;
         assert_eq!((code, told.as_str()), (0, "0 containers\n"));
 
@@ -72,7 +78,7 @@ fn while_policies_are_broken_the_last_good_ones_hold_and_everything_says_so() ->
         policy(&bench.world, "held", HELD)?;
         assert_eq!(coaming(&bench, "load")?.0, 0);
         let (wrote, record) = trial(&bench, "after", "web")?;
-        assert!(!wrote && record["notes"] == json!([]), "{record}");
+        assert!(!wrote && notes(&record).is_empty(), "{record}");
     }
     Ok(())
 }
@@ -104,7 +110,7 @@ fn what_loosens_is_not_in_force_before_somebody_says_so() -> Result<(), Error> {
     assert_eq!(code, 0, "{told}");
     says(&told, &["loosened", "held"]);
     let (wrote, record) = trial(&bench, "taken", "web")?;
-    assert!(wrote && record["notes"] == json!([]), "{record}");
+    assert!(wrote && notes(&record).is_empty(), "{record}");
     says(record["floor"].to_string(), &["\"more\""]);
     says(&coaming(&bench, "load --loosen")?.1, &["unchanged since"]);
     Ok(())
@@ -225,7 +231,7 @@ fn a_signed_set_loosens_and_a_forged_or_an_older_one_does_not() -> Result<(), Er
     }
     signer.sign(&sum_up(&bench)?, None);
     let (wrote, record) = trial(&bench, "loosened", "web")?;
-    assert!(wrote && record["notes"] == json!([]), "{record}");
+    assert!(wrote && notes(&record).is_empty(), "{record}");
     says(&coaming(&bench, "load")?.1, &["signed by", &signer.public()]);
     Ok(())
 }

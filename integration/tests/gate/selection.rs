@@ -33,6 +33,7 @@ fn what_containerd_tells_and_the_spec_says_selects() -> Result<(), Error> {
             let pod = Pod {
                 namespace: "pay".to_owned(),
                 privileged: true,
+                labels: [("app".to_owned(), "ledger".to_owned())].into(),
                 ..Pod::new("ledger", door.handler())
             };
             let plain = ContainerSpec::new("app", images::PROBE, CREATE);
@@ -55,8 +56,9 @@ fn what_containerd_tells_and_the_spec_says_selects() -> Result<(), Error> {
                     false,
                 ),
                 ("annotations: {io.kubernetes.cri.sandbox-namespace: [pay]}", true, true),
-                // Not told for workloads: it applies.
-                ("labels: {app: [other]}", true, true),
+                ("labels: {app: [ledger]}", true, true),
+                ("labels: {app: [other]}", false, false),
+                ("expression: labels.app == 'ledger' && !has(labels.team)", true, true),
                 ("doors: [exec]", false, false),
                 ("expression: podNamespace == 'pay' && privileged", false, true),
             ] {

@@ -123,6 +123,16 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    /// A test that failed shows what the prover killed, of which its caller sees a status alone.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let killed = self.shell("grep -hs '\"killed\":true' /var/lib/coaming/journal/*");
+            eprintln!("killed: {}", killed.map(|output| output.stdout).unwrap_or_default());
+        }
+    }
+}
+
 /// What is left of containers under /run/coaming.
 pub(crate) fn records(world: &World) -> Result<String, Error> {
     let find = "cd /run/coaming && find containers launch -mindepth 1 2>/dev/null; true";

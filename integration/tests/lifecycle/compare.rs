@@ -47,11 +47,14 @@ pub(crate) fn plays(
         let bundle = Bundle::new(world, namespace, &default_spec(namespace, ["unused"])?)?;
         roots.push(bundle.path().join("rootfs").display().to_string());
     }
-    let wanted = std::env::var("COAMING_SCENARIO").ok();
-    let scenarios: Vec<Scenario> = scenarios::all()
-        .into_iter()
-        .filter(|scenario| wanted.as_ref().is_none_or(|wanted| scenario.name.contains(wanted)))
-        .collect();
+    // Parts of names, with commas between.
+    let wanted = std::env::var("COAMING_SCENARIO").ok().filter(|wanted| !wanted.is_empty());
+    let is_wanted = |name: &str| {
+        let any = |wanted: &String| wanted.split(',').any(|word| name.contains(word));
+        wanted.as_ref().is_none_or(any)
+    };
+    let scenarios: Vec<Scenario> =
+        scenarios::all().into_iter().filter(|scenario| is_wanted(scenario.name)).collect();
     let stock = Shim::stock(runtime.wrapper_path());
     let ours = match play {
         Play::StockAndOurs => Shim { runtime: SHIM_TYPE.to_owned(), ..stock.clone() },
@@ -81,7 +84,7 @@ pub(crate) fn plays(
             judge.surprises.extend(surprises);
         }
     }
-    if wanted.is_none_or(|wanted| restart::name().contains(&wanted)) {
+    if is_wanted(restart::name()) {
         let [first, second] = &shims;
         let stage = |shim: &Shim, number: usize| {
             let tasks = node.tasks(NAMESPACES[number])?;

@@ -1,16 +1,22 @@
 //! What the file says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
+use crate::runtime::{Runtime, Vulnerable};
 use crate::trust::read_root_owned;
 use crate::{CONFIG_FILE, DocumentError};
 
 /// Where distributions put runtimes; taken in this order when the configuration names none.
 const RUNTIME_FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+/// Where containerd listens, alone and as a part of k3s.
+const CONTAINERDS: [&str; 2] =
+    ["/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock"];
+/// Where distributions put the compiler of AppArmor profiles.
+const PARSERS: [&str; 2] = ["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"];
 /// The wrappers that are there without any configuration, and the program each looks for.
 const DEFAULT_WRAPPERS: [(&str, &str); 2] = [("coaming-runc", "runc"), ("coaming-crun", "crun")];
 
@@ -22,25 +28,61 @@ pub struct Configuration {
     pub policy_directory: PathBuf,
     /// The built-in floor that is always in force beneath the policies. Default: `baseline`.
     pub floor: BuiltIn,
+    /// What becomes of containers that an ordinary user starts through coaming (rootless Podman and Docker): `advisory`, they
+    /// are held to the floor, and the record says that their user could have gone without; or `refuse`. Default: `advisory`.
+    pub rootless: Rootless,
     /// The runtimes, by the name under which the wrapper is called (the last part of its path).
     /// Default: `coaming-runc`, handing off to the first of `/usr/bin/runc`, `/usr/sbin/runc`,
     /// `/usr/local/bin/runc` and `/usr/local/sbin/runc` that exists, and `coaming-crun` likewise.
     pub runtimes: BTreeMap<String, Runtime>,
+    /// What becomes of a container whose runtime has a version with a known way out: `warn`, `refuse` or `ignore`;
+    /// a runtime may have an answer of its own. Default: `warn`.
+    pub vulnerable_runtimes: Vulnerable,
     /// How a changed policy directory comes into force.
     pub policy: Policy,
+    /// The journal of what was decided and proved.
+    pub journal: Journal,
+    /// AppArmor on this node.
+    pub app_armor: AppArmor,
+    /// The containerd that makes pods here.
+    pub containerd: Containerd,
     /// The containerd shim's own settings.
     pub shim: Shim,
 }
 
-/// One runtime behind the wrapper.
-#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Runtime {
-    /// Absolute path of the OCI runtime that the wrapper hands off to.
-    pub path: PathBuf,
-    /// The built-in floor beneath this runtime, where it is not the node's.
-    #[serde(default)]
-    pub floor: Option<BuiltIn>,
+/// `[app_armor]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppArmor {
+    /// The program that compiles profiles, apparmor_parser(8). Default: the first of `/usr/sbin/apparmor_parser` and
+    /// `/sbin/apparmor_parser` that exists. A node without one loads what was compiled ahead.
+    pub parser: Option<PathBuf>,
+}
+
+/// `[containerd]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Containerd {
+    /// Its socket, which is asked for the labels of pods where a policy goes by them, and for nothing else. Default: the
+    /// first of `/run/containerd/containerd.sock` and `/run/k3s/containerd/containerd.sock` that exists.
+    pub address: Option<PathBuf>,
+}
+
+/// `[journal]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Journal {
+    /// Whether a container that cannot be written down does not start. Default: false; it starts with a
+    /// warning, so that a full disk does not keep a node from booting.
+    pub required: bool,
+    /// The most files of 8 MiB that are kept; at least 2. Default: 16.
+    pub max_files: usize,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Journal { required: false, max_files: 16 }
+    }
 }
 
 /// `[shim]`
@@ -84,6 +126,19 @@ pub enum LogLevel {
     Debug,
 }
 
+/// What becomes of an ordinary user's containers.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Rootless {
+    /// The floor holds, by their user's leave.
+    #[default]
+    Advisory,
+    /// None starts.
+    Refuse,
+}
+
 /// The built-in floors.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
@@ -112,8 +167,13 @@ impl Default for Configuration {
         Configuration {
             policy_directory: "/etc/coaming/policy.d".into(),
             floor: BuiltIn::default(),
+            rootless: Rootless::default(),
             runtimes: BTreeMap::new(),
+            vulnerable_runtimes: Vulnerable::default(),
             policy: Policy::default(),
+            journal: Journal::default(),
+            app_armor: AppArmor::default(),
+            containerd: Containerd::default(),
             shim: Shim::default(),
         }
     }
@@ -144,7 +204,9 @@ impl Configuration {
             .runtimes
             .values()
             .map(|runtime| runtime.path.as_path())
-            .chain([configuration.policy_directory.as_path()]);
+            .chain([configuration.policy_directory.as_path()])
+            .chain(configuration.app_armor.parser.as_deref())
+            .chain(configuration.containerd.address.as_deref());
         for path in paths {
             if !path.is_absolute() {
                 let shown = path.display().to_string();
@@ -154,6 +216,9 @@ impl Configuration {
             }
         }
         configuration.policy.check(file, text)?;
+        for (name, runtime) in &configuration.runtimes {
+            runtime.check(name, file, text)?;
+        }
         let default = &configuration.shim.default_runtime;
         if !configuration.wrappers().any(|name| name == default) {
             let names: Vec<&str> = configuration.wrappers().collect();
@@ -176,11 +241,38 @@ impl Configuration {
         RUNTIME_FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|p| p.exists())
     }
 
+    /// The program that compiles AppArmor profiles: what is configured, else the first that is installed.
+    #[must_use]
+    pub fn app_armor_parser(&self) -> Option<PathBuf> {
+        let installed = || PARSERS.iter().map(PathBuf::from).find(|path| path.exists());
+        self.app_armor.parser.clone().or_else(installed)
+    }
+
+    /// The socket of the containerd that makes pods here: what is configured, else the first that is there.
+    #[must_use]
+    pub fn containerd_address(&self) -> Option<PathBuf> {
+        let listening = || CONTAINERDS.iter().map(PathBuf::from).find(|path| path.exists());
+        self.containerd.address.clone().or_else(listening)
+    }
+
     /// The names that wrappers are called by: the configured ones and those that need no configuration.
     pub fn wrappers(&self) -> impl Iterator<Item = &str> {
         let default = DEFAULT_WRAPPERS.iter().map(|(name, _)| *name);
         let configured = self.runtimes.keys().map(String::as_str);
         default.filter(|name| !self.runtimes.contains_key(*name)).chain(configured)
+    }
+
+    /// What becomes of a container whose runtime, behind the wrapper of this name, has a known way out.
+    #[must_use]
+    pub fn vulnerable(&self, wrapper: &str) -> Vulnerable {
+        let own = self.runtimes.get(wrapper).and_then(|runtime| runtime.vulnerable);
+        own.unwrap_or(self.vulnerable_runtimes)
+    }
+
+    /// The CVEs that the operator says are mended in the runtime behind the wrapper of this name.
+    #[must_use]
+    pub fn fixed(&self, wrapper: &str) -> BTreeSet<String> {
+        self.runtimes.get(wrapper).map(|runtime| runtime.fixed.clone()).unwrap_or_default()
     }
 
     /// The built-in floor beneath the wrapper of this name.

@@ -10,6 +10,11 @@ use std::path::Path;
 
 use crate::DocumentError;
 
+/// Whether files of this uid are root's: 0, and in a user's own namespace what root is shown as there.
+pub fn is_root(uid: u32) -> bool {
+    crate::caller::is_root(uid)
+}
+
 /// The largest file read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -64,7 +69,7 @@ fn read_bounded(file: File, path: &Path) -> Result<Vec<u8>, DocumentError> {
 pub fn check_trust(path: &Path, metadata: &fs::Metadata) -> Result<(), DocumentError> {
     let problem = if metadata.file_type().is_symlink() {
         "a symbolic link; name the place itself".to_owned()
-    } else if metadata.uid() != 0 && Some(metadata.uid()) != own_uid() {
+    } else if !is_root(metadata.uid()) && Some(metadata.uid()) != own_uid() {
         format!("owned by uid {}, who could change it; chown it to root", metadata.uid())
     } else if metadata.mode() & 0o022 != 0 {
         format!("mode {:o} lets others write it; chmod go-w", metadata.mode() & 0o7777)

@@ -2,21 +2,41 @@
 
 use std::sync::OnceLock;
 
-use super::Source;
+use serde::{Deserialize, Serialize};
+
+use super::{SeccompError, Source};
 
 /// What containerd's and Docker's default profiles allow, less io_uring, x32 and the socket families AF_ALG and AF_VSOCK.
 const RUNTIME_DEFAULT: &str = include_str!("runtime-default.json");
 
+/// A profile that is compiled in. Where a rule is written down (a snapshot, a container's record) it stands by its name:
+/// starts read that often, and its text they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BuiltIn {
+    /// `runtime-default`.
+    #[serde(rename = "runtime-default")]
+    RuntimeDefault,
+}
+
+impl BuiltIn {
+    /// The profile, read when it is first asked for.
+    ///
+    /// # Errors
+    /// None that a build which passed its tests can meet: those of [`Source::parse`].
+    pub(crate) fn profile(self) -> Result<&'static Source, SeccompError> {
+        static PROFILE: OnceLock<Result<Source, SeccompError>> = OnceLock::new();
+        let Self::RuntimeDefault = self;
+        PROFILE
+            .get_or_init(|| Source::parse(RUNTIME_DEFAULT.as_bytes()))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+}
+
 /// A built-in profile by name; the only one is `runtime-default`.
 pub fn builtin(name: &str) -> Option<&'static Source> {
-    static PROFILE: OnceLock<Option<Source>> = OnceLock::new();
-    match name {
-        // A test reads the text, so that it always parses.
-        "runtime-default" => {
-            PROFILE.get_or_init(|| Source::parse(RUNTIME_DEFAULT.as_bytes()).ok()).as_ref()
-        }
-        _ => None,
-    }
+    static RUNTIME_DEFAULT: Source = Source::BuiltIn(BuiltIn::RuntimeDefault);
+    (name == "runtime-default").then_some(&RUNTIME_DEFAULT)
 }
 
 #[cfg(test)]

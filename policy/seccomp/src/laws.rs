@@ -100,7 +100,9 @@ proptest! {
         let (a, b) = (function(&a)?, function(&b)?);
         let Some(joined) = join(&a, &b)? else { return Ok(()) };
         for arch in ARCHES {
-            for name in named(arch) {
+            // A name that nobody knows says what the default is, and a join's may be one that no number of an
+            // architecture reaches: all that are left are above the boundary of ENOSYS.
+            for name in named(arch).filter(|name| syscalls::number(name, arch).is_some()) {
                 let near = a.is_beyond(arch, name) || b.is_beyond(arch, name);
                 for args in &points {
                     // Of an architecture that is not covered, the kill counts as the strictest answer.

@@ -35,7 +35,7 @@ mod table;
 
 pub use action::Action;
 pub use arch::Arch;
-pub use builtin::builtin;
+pub use builtin::{BuiltIn, builtin};
 pub use compile::{compile, compile_as_written};
 pub use deny::deny_profile;
 pub use diff::{CallDiff, Diff, When};
@@ -48,7 +48,7 @@ pub use normal::Normal;
 pub use profile::{Flag, Listener, Profile};
 pub use program::{Instruction, Program, SeccompData};
 pub use source::Source;
-pub use syscalls::{is_known, suggest};
+pub use syscalls::{called, is_known, library_version, suggest};
 
 #[cfg(test)]
 mod hostile;

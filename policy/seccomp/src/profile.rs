@@ -128,6 +128,15 @@ impl Profile {
         })
     }
 
+    /// The same profile, loaded so that the kernel logs the calls that it denies (`SECCOMP_FILTER_FLAG_LOG`).
+    /// Flags that count where none is written are written out.
+    #[must_use]
+    pub fn logging_denials(&self) -> Profile {
+        let mut flags = self.flags.clone().unwrap_or_else(|| BTreeSet::from([Flag::SpecAllow]));
+        flags.insert(Flag::Log);
+        Profile { flags: Some(flags), ..self.clone() }
+    }
+
     /// The architectures that a filter of this profile covers.
     pub(super) fn covered(&self) -> BTreeSet<Arch> {
         let mut set = self.architectures.clone();

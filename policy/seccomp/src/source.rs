@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DockerProfile, Profile, SeccompError, Target, spo};
+use super::{BuiltIn, DockerProfile, Profile, SeccompError, Target, spo};
 
 /// The size limit of a profile file, in bytes. The largest in the wild are around 30 kB.
 const LIMIT: usize = 1 << 20;
@@ -16,6 +16,8 @@ pub enum Source {
     Oci(Profile),
     /// A profile with `archMap`, `includes` or `excludes`.
     Docker(DockerProfile),
+    /// A profile that is compiled in.
+    BuiltIn(BuiltIn),
 }
 
 impl Source {
@@ -51,6 +53,7 @@ impl Source {
         match self {
             Self::Oci(profile) => Ok(profile.clone()),
             Self::Docker(profile) => profile.resolve(target),
+            Self::BuiltIn(which) => which.profile()?.resolve(target),
         }
     }
 }

@@ -273,7 +273,7 @@ spec:
     fn profile(text: &str) -> Result<Profile, SeccompError> {
         match Source::parse(text.as_bytes())? {
             Source::Oci(profile) => Ok(profile),
-            Source::Docker(_) => panic!("read as the Docker format"),
+            other => panic!("read as {other:?}"),
         }
     }
 

@@ -7,6 +7,12 @@ use libseccomp::ScmpSyscall;
 
 use super::Arch;
 
+/// The version of the linked libseccomp (`2.5.4`): which names are known depends on it.
+pub fn library_version() -> String {
+    libseccomp::ScmpVersion::current()
+        .map_or_else(|_| "unknown".to_owned(), |v| format!("{}.{}.{}", v.major, v.minor, v.micro))
+}
+
 /// How far above its base an architecture's numbers are looked at. The kernel is at 470 (Linux 6.17).
 pub(super) const SPAN: u32 = 640;
 
@@ -66,6 +72,15 @@ pub(super) const MULTIPLEXERS: [Multiplexer; 2] = [
 /// The number of `name` on `arch`; `None` when the architecture lacks it or libseccomp does not know it.
 pub(super) fn number(name: &str, arch: Arch) -> Option<u32> {
     table(arch).numbers.get(name).copied()
+}
+
+/// The architecture and name of a call, from what the kernel says of it: `AUDIT_ARCH_*` and the number. `None` where
+/// libseccomp does not know them.
+pub fn called(token: u32, number: u32) -> Option<(Arch, &'static str)> {
+    // x32 has the token of x86_64, and its own bit in the number.
+    let arches = Arch::ALL.iter().copied().filter(|arch| arch.token() == token);
+    let arch = arches.filter(|arch| number >= arch.base()).max_by_key(|arch| arch.base())?;
+    Some((arch, name(number, arch)?))
 }
 
 /// The name of number `nr` on `arch`.

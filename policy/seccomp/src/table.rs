@@ -1,7 +1,7 @@
 //! Functions from argument tuples to labels, as disjoint patterns with a label each and one label for the rest.
 //! Everything that is done to profiles is one operation on such tables: [`combine`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::cube::Cube;
 use super::profile::{Condition, Test};
@@ -214,10 +214,15 @@ fn without<'a>(
 }
 
 /// Joins neighbours (two cubes of one label that differ in one fixed bit), and lets the label with the most cubes be the
-/// rest when that is shorter.
+/// rest where nothing else is, or when that is shorter.
 fn simplify<L: Copy + Eq>(pieces: Vec<(Cube, L)>, rest: L) -> Result<Table<L>, TooMany> {
     let mut table = Table { pieces: join(pieces), rest };
-    if table.pieces.len() > 2
+    if is_everything(&table.pieces) {
+        if let Some(common) = most_common(&table.pieces) {
+            table.pieces.retain(|(_, label)| *label != common);
+            table.rest = common;
+        }
+    } else if table.pieces.len() > 2
         && let Ok(outside) =
             without(Cube::ANY, table.pieces.iter().map(|(cube, _)| cube), 2 * table.pieces.len())
         && let Some(common) = most_common(&table.pieces)
@@ -229,12 +234,26 @@ fn simplify<L: Copy + Eq>(pieces: Vec<(Cube, L)>, rest: L) -> Result<Table<L>, T
             table.pieces.extend(outside);
             table.rest = common;
         }
-    } else if let [(cube, label)] = table.pieces.as_slice()
-        && *cube == Cube::ANY
-    {
-        table = Table::constant(*label);
     }
     if table.pieces.len() > LIMIT { Err(TooMany) } else { Ok(table) }
+}
+
+/// Whether disjoint cubes leave nothing out: by the parts of the whole that they are, 1 in 2 to the power of the bits that
+/// they fix.
+fn is_everything<L>(pieces: &[(Cube, L)]) -> bool {
+    let mut parts: BTreeMap<u32, usize> = BTreeMap::new();
+    for (cube, _) in pieces {
+        *parts.entry(Cube::ANY.open_bits(cube)).or_default() += 1;
+    }
+    while let Some((bits, count)) = parts.pop_last() {
+        match bits.checked_sub(1) {
+            // Two halves are a whole.
+            Some(fewer) if count % 2 == 0 => *parts.entry(fewer).or_default() += count / 2,
+            Some(_) => return false,
+            None => return true,
+        }
+    }
+    false
 }
 
 fn most_common<L: Copy + Eq>(pieces: &[(Cube, L)]) -> Option<L> {
@@ -335,6 +354,24 @@ mod tests {
             5 => Test::Gt(v),
             _ => Test::MaskedEq { mask, value: v & mask },
         })
+    }
+
+    /// A rest that no arguments reach is none.
+    #[test]
+    fn pieces_never_cover_everything() {
+        let on = |mask, value| Cube::on(1, mask, value);
+        let halves = vec![(on(4, 4), 'a'), (on(4, 0), 'b')];
+        let thirds = vec![(on(4, 4), 'a'), (on(5, 1), 'b'), (on(5, 0), 'c')];
+        for pieces in [vec![(Cube::ANY, 'a')], halves, thirds] {
+            let table = simplify(pieces.clone(), 'z').unwrap();
+            assert!(!table.labels().any(|label| label == 'z'), "{table:?}");
+            for x in 0..8 {
+                let args = [0, x, 0, 0, 0, 0];
+                assert_eq!(table.at(&args), Table { pieces: pieces.clone(), rest: 'z' }.at(&args));
+            }
+        }
+        let most = vec![(on(4, 4), 'a'), (on(5, 1), 'b')];
+        assert!(simplify(most, 'z').unwrap().labels().any(|label| label == 'z'));
     }
 
     proptest! {

@@ -21,6 +21,7 @@ use crate::controls::fields::Fields;
 use crate::controls::hooks::Hooks;
 use crate::controls::host_namespaces::HostNamespaces;
 use crate::controls::landlock::Landlock;
+use crate::controls::log_denials::LogDenials;
 use crate::controls::masked_paths::MaskedPaths;
 use crate::controls::mounts::Mounts;
 use crate::controls::no_new_privileges::NoNewPrivileges;

@@ -59,7 +59,16 @@ const RULES: [(&str, &[&str]); 13] = [
             "{default: runtime-default, denySocketFamilies: [AF_ALG]}",
         ],
     ),
-    ("annotations", &["{deny: ['x.a']}", "{deny: ['x.*']}", "{deny: ['x.*', 'y']}"]),
+    (
+        "annotations",
+        &[
+            "{deny: ['x.a']}",
+            "{deny: ['x.*']}",
+            "{deny: ['x.*', 'y']}",
+            "{potentiallyUnsafe: {allow: [bundle]}}",
+            "{potentiallyUnsafe: {allow: []}}",
+        ],
+    ),
     ("hostNamespaces", &["{allow: [pid, user]}", "{allow: [user]}", "{allow: []}"]),
 ];
 
@@ -284,7 +293,7 @@ fn spec() -> impl Strategy<Value = Value> {
         ("process.apparmorProfile", json!("a")),
         ("process.noNewPrivileges", json!(true)),
         ("process.rlimits", json!([])),
-        ("annotations", json!({"x.a": "1", "x.b": "2", "y": "3"})),
+        ("annotations", json!({"x.a": "1", "x.b": "2", "y": "3", "bundle": "4"})),
     ];
     subsequence(changes.to_vec(), 0..=6).prop_map(|changes| {
         let mut spec = greedy();

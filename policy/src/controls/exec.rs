@@ -315,7 +315,7 @@ mod tests {
             let spec =
                 json!({"process": {"args": ["sh"], "terminal": terminal, "capabilities": {}}});
             let exec = Some(Executing { bounding: &[], stdin });
-            rule.tighten(&Asked { spec: &spec, facts: &facts, node: &node, exec }).is_empty()
+            rule.tighten(&Asked { exec, ..Asked::of(&spec, &facts, &node) }).is_empty()
         };
         let (no_terminal, neither) =
             (rule(json!({"terminal": false})), rule(json!({"interactive": false})));
@@ -350,7 +350,7 @@ mod tests {
             let spec = json!({"process": {"args": args, "terminal": terminal,
                 "user": {"uid": uid}, "capabilities": held}});
             let exec = Some(Executing { bounding: &[], stdin });
-            let asked = Asked { spec: &spec, facts: &facts, node: &node, exec };
+            let asked = Asked { exec, ..Asked::of(&spec, &facts, &node) };
             let describe = |finding: Finding| match finding.remedy {
                 None => finding.field,
                 Some(remedy) => format!("{remedy:?}"),

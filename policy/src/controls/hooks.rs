@@ -4,12 +4,15 @@
 //! A hook without an environment gets the runtime's own, or for some the container's, where
 //! `LD_PRELOAD` names a library of the image (CVE-2025-23266). For `startContainer` runc takes an
 //! empty environment for an absent one (libcontainer/configs, SetDefaultEnv), so each gets a variable.
+//!
+//! A hook without a `timeout` that hangs keeps the create, and whoever waits for it, for ever.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::allow_list::AllowLists;
 use super::{Asked, Finding, Mismatch, Node, Rule, Scope};
@@ -30,6 +33,11 @@ pub struct HooksDocument {
     /// The programs that may be hooks. An empty list allows none. Left out, all are allowed.
     #[serde(default)]
     pub allow: Option<BTreeSet<Hook>>,
+    /// How long a hook may take at most, in seconds. One without a `timeout`, or with a longer one, gets
+    /// this; the runtime kills it then, and fails what it was doing. Left out, any time.
+    #[serde(default)]
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub max_timeout_seconds: Option<NonZeroU32>,
 }
 
 /// The rule of one policy or several.
@@ -38,10 +46,13 @@ pub struct HooksDocument {
 pub struct Hooks {
     /// What may run.
     pub allow: AllowLists<Hook>,
+    /// How long at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_timeout_seconds: Option<NonZeroU32>,
 }
 
-/// A program that may be a hook. It must be a regular file that only root can write. Its arguments
-/// are the caller's: list no interpreter, and no program that runs what it is told.
+/// A program that may be a hook. It must be a regular file that only root can write, or its `owner`. Its
+/// arguments are the caller's: list no interpreter, and no program that runs what it is told.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -54,6 +65,10 @@ pub struct Hook {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub sha256: Option<Digest>,
+    /// The uid that the file must belong to. Left out, root (0). Another may change the file and the
+    /// folders above it at any time, and it is run as root: name only who is as good as root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
     /// The names of variables that may be in its environment. Others are removed, and a hook without
     /// any gets a fixed `PATH`. Variables of the dynamic loader (`LD_PRELOAD`) run the caller's code.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -87,8 +102,11 @@ impl<'de> Deserialize<'de> for Digest {
 impl fmt::Display for Hook {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.path)?;
-        match &self.sha256 {
-            Some(digest) => write!(formatter, " (sha256 {})", digest.0),
+        if let Some(digest) = &self.sha256 {
+            write!(formatter, " (sha256 {})", digest.0)?;
+        }
+        match self.owner {
+            Some(owner) => write!(formatter, " (of uid {owner})"),
             None => Ok(()),
         }
     }
@@ -96,7 +114,10 @@ impl fmt::Display for Hook {
 
 impl From<HooksDocument> for Hooks {
     fn from(document: HooksDocument) -> Self {
-        Hooks { allow: AllowLists::from_document(document.allow) }
+        Hooks {
+            allow: AllowLists::from_document(document.allow),
+            max_timeout_seconds: document.max_timeout_seconds,
+        }
     }
 }
 
@@ -105,15 +126,19 @@ impl Rule for Hooks {
     const SCOPE: Scope = Scope::Container;
 
     fn top() -> Self {
-        Hooks { allow: AllowLists::all() }
+        Hooks { allow: AllowLists::all(), max_timeout_seconds: None }
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Hooks { allow: self.allow.meet(&other.allow) }
+        let limits = [self.max_timeout_seconds, other.max_timeout_seconds];
+        Hooks {
+            allow: self.allow.meet(&other.allow),
+            max_timeout_seconds: limits.into_iter().flatten().min(),
+        }
     }
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
-        if self.allow.is_all() {
+        if self.allow.is_all() && self.max_timeout_seconds.is_none() {
             return Vec::new();
         }
         LISTS.iter().flat_map(|list| self.beyond(asked, &format!("hooks.{list}"))).collect()
@@ -131,25 +156,18 @@ impl Hooks {
         let mut kept = Vec::with_capacity(hooks.len());
         let mut found = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
-            let Some((path, digest)) = program(hook, asked.node) else {
-                let allowed = "a regular file that only root can write".to_owned();
-                found.push((format!("{field}[{index}]"), hook.clone(), allowed));
-                continue;
+            let mut tightened = match self.may_run(hook, asked.node) {
+                Ok(hook) => hook.clone(),
+                Err(allowed) => {
+                    found.push((format!("{field}[{index}]"), hook.clone(), allowed));
+                    continue;
+                }
             };
-            if !self.allow.allow(|entry| entry.is(path, digest)) {
-                found.push((format!("{field}[{index}]"), hook.clone(), self.allow.in_words()));
-                continue;
-            }
-            let env = self.environment(hook, path, digest);
-            if view::at(hook, "env") != Some(&env) {
-                let allowed = "an environment of its own, of allowed variables".to_owned();
+            for (member, value, allowed) in self.corrections(hook, asked.node) {
                 found.push((field.to_owned(), hook.clone(), allowed));
+                tightened.insert(member.to_owned(), value);
             }
-            let mut hook = hook.clone();
-            if let Value::Object(hook) = &mut hook {
-                hook.insert("env".to_owned(), env);
-            }
-            kept.push(hook);
+            kept.push(Value::Object(tightened));
         }
         let remedy = vec![Edit::Set(field.to_owned(), kept.into())];
         found
@@ -163,12 +181,52 @@ impl Hooks {
             .collect()
     }
 
+    /// The hook, where its program may run; else what may.
+    fn may_run<'a>(&self, hook: &'a Value, node: &Node) -> Result<&'a Map<String, Value>, String> {
+        let object = hook.as_object().ok_or_else(|| "an object that names a program".to_owned())?;
+        if self.allow.is_all() {
+            return Ok(object);
+        }
+        let program = Program::of(hook, node)
+            .ok_or_else(|| "a regular file that only root, or its owner, can write".to_owned())?;
+        if self.allow.allow(|entry| entry.is(&program)) {
+            return Ok(object);
+        }
+        let listed = self.allow.in_words();
+        Err(match program.owner {
+            0 => listed,
+            owner => {
+                format!("{listed}; this one belongs to uid {owner}, which its entry must name")
+            }
+        })
+    }
+
+    /// What the hook must have in place of what it has, and why.
+    fn corrections(&self, hook: &Value, node: &Node) -> Vec<(&'static str, Value, String)> {
+        let mut found = Vec::new();
+        let program = Program::of(hook, node).filter(|_| !self.allow.is_all());
+        if let Some(env) = program.map(|program| self.environment(hook, &program))
+            && view::at(hook, "env") != Some(&env)
+        {
+            found.push(("env", env, "an environment of its own, of allowed variables".to_owned()));
+        }
+        if let Some(most) = self.max_timeout_seconds {
+            let seconds = view::at(hook, "timeout").and_then(Value::as_u64);
+            // runtime-spec: greater than zero.
+            if !seconds.is_some_and(|seconds| (1..=u64::from(most.get())).contains(&seconds)) {
+                let allowed = format!("a timeout of 1 to {most} seconds");
+                found.push(("timeout", json!(most), allowed));
+            }
+        }
+        found
+    }
+
     /// What of the hook's environment is allowed; never empty.
-    fn environment(&self, hook: &Value, path: &str, digest: &str) -> Value {
+    fn environment(&self, hook: &Value, program: &Program<'_>) -> Value {
         let allowed = |variable: &&str| {
             let name = variable.split('=').next().unwrap_or_default();
             *variable == PATH
-                || self.allow.allow(|entry| entry.is(path, digest) && entry.env.contains(name))
+                || self.allow.allow(|entry| entry.is(program) && entry.env.contains(name))
         };
         let kept: Vec<&str> = view::strings(hook, "env").filter(allowed).collect();
         if kept.is_empty() { json!([PATH]) } else { json!(kept) }
@@ -176,15 +234,27 @@ impl Hooks {
 }
 
 impl Hook {
-    fn is(&self, path: &str, digest: &str) -> bool {
-        self.path == path && self.sha256.as_ref().is_none_or(|wanted| wanted.0 == digest)
+    fn is(&self, program: &Program<'_>) -> bool {
+        self.path == program.path
+            && self.sha256.as_ref().is_none_or(|wanted| wanted.0 == program.digest)
+            && self.owner.unwrap_or(0) == program.owner
     }
 }
 
-/// The hook's program and its digest; `None` where it is no file that root alone can write.
-fn program<'a>(hook: &'a Value, node: &'a Node) -> Option<(&'a str, &'a str)> {
-    let path = view::text(hook, "path")?;
-    Some((path, node.hook_digests.get(path)?))
+/// A hook's program, as the node has it.
+struct Program<'a> {
+    path: &'a str,
+    digest: &'a str,
+    owner: u32,
+}
+
+impl<'a> Program<'a> {
+    /// `None` where it is no file that its owner alone can write.
+    fn of(hook: &'a Value, node: &'a Node) -> Option<Program<'a>> {
+        let path = view::text(hook, "path")?;
+        let digest = node.hook_digests.get(path)?;
+        Some(Program { path, digest, owner: node.hook_owners.get(path).copied().unwrap_or(0) })
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +308,42 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_than_root_runs_only_where_its_owner_is_named() {
+        let at = |owner: Value| {
+            let rule = allow(&json!([{"path": "/home/user/hook", "owner": owner}]));
+            let spec = hooked("poststop", json!({"path": "/home/user/hook", "env": [PATH]}));
+            enforced(&rule, &spec)["hooks"]["poststop"] == spec["hooks"]["poststop"]
+        };
+        assert!(at(json!(1000)));
+        assert!(!at(json!(1001)) && !at(json!(0)) && !at(json!(null)));
+        let spec = hooked("poststop", json!({"path": "/usr/bin/hook-a", "env": [PATH]}));
+        let listed = |owner: u32| allow(&json!([{"path": "/usr/bin/hook-a", "owner": owner}]));
+        assert!(is_within(&listed(0), &spec) && !is_within(&listed(1000), &spec));
+    }
+
+    #[test]
+    fn a_hook_has_an_end() {
+        let rule = |most: u32| Hooks { max_timeout_seconds: NonZeroU32::new(most), ..Hooks::top() };
+        let after = |timeout: Value| {
+            let hook = json!({"path": "/anything", "env": ["A=1"], "timeout": timeout});
+            enforced(&rule(30), &hooked("prestart", hook))["hooks"]["prestart"][0].clone()
+        };
+        for timeout in [json!(null), json!(0), json!(-1), json!(31), json!(1.5), json!("5")] {
+            let hook = json!({"path": "/anything", "env": ["A=1"], "timeout": 30});
+            assert_eq!(after(timeout.clone()), hook, "{timeout}");
+        }
+        assert_eq!(after(json!(5))["timeout"], json!(5));
+        assert_eq!(rule(30).meet(&rule(7)), rule(7));
+        assert_eq!(rule(30).meet(&Hooks::top()), rule(30));
+        assert!(serde_json::from_value::<HooksDocument>(json!({"maxTimeoutSeconds": 0})).is_err());
+        // What is no hook at all is none to give an end to.
+        assert_eq!(
+            enforced(&rule(1), &hooked("poststop", json!("x")))["hooks"]["poststop"],
+            json!([])
+        );
+    }
+
+    #[test]
     fn a_digest_is_64_digits() {
         assert!(serde_json::from_value::<Digest>(json!(digest("F"))).is_ok());
         assert!(serde_json::from_value::<Digest>(json!("abc")).is_err());
@@ -252,17 +358,24 @@ mod tests {
                 json!({"path": "/usr/bin/hook-a", "sha256": digest("a"), "env": ["A"]}),
                 json!({"path": "/usr/bin/hook-b", "env": ["A", "B"]}),
                 json!({"path": "/usr/bin/hook-b", "sha256": digest("c")}),
+                json!({"path": "/home/user/hook", "owner": 1000}),
+                json!({"path": "/usr/bin/hook-a", "owner": 1000}),
             ];
-            let rules =
-                proptest::option::of(subsequence(entries.to_vec(), 0..=4)).prop_map(|entries| {
-                    entries.map_or_else(Hooks::top, |entries| allow(&json!(entries)))
-                });
+            let lists = proptest::option::of(subsequence(entries.to_vec(), 0..=6));
+            let rules = (lists, select(vec![None, None, Some(5), Some(30)])).prop_map(
+                |(entries, seconds)| Hooks {
+                    max_timeout_seconds: seconds.and_then(NonZeroU32::new),
+                    ..entries.map_or_else(Hooks::top, |entries| allow(&json!(entries)))
+                },
+            );
             let env =
                 select(vec![json!(null), json!(["A=1", "B=2"]), json!([PATH]), json!(["A=1"])]);
-            let paths = subsequence(vec!["/usr/bin/hook-a", "/usr/bin/hook-b", "/x"], 0..=3);
-            let specs = (paths, env).prop_map(|(paths, env)| {
-                let hooks: Vec<Value> =
-                    paths.into_iter().map(|path| json!({"path": path, "env": env})).collect();
+            let known = vec!["/usr/bin/hook-a", "/usr/bin/hook-b", "/x", "/home/user/hook"];
+            let paths = subsequence(known, 0..=4);
+            let timeout = select(vec![json!(5), json!(10), json!(null), json!(0)]);
+            let specs = (paths, env, timeout).prop_map(|(paths, env, timeout)| {
+                let hook = |path| json!({"path": path, "env": env, "timeout": timeout});
+                let hooks: Vec<Value> = paths.into_iter().map(hook).collect();
                 json!({"hooks": {"prestart": hooks, "poststop": hooks}})
             });
             (rules.boxed(), specs.boxed())

@@ -252,7 +252,7 @@ mod tests {
             json!({"linux": {}}),
             json!({"linux": {"namespaces": [{"type": "user"}], "uidMappings": root}}),
         ] {
-            let asked = Asked { spec: &spec, facts: &facts, node: &node, exec: None };
+            let asked = Asked::of(&spec, &facts, &node);
             let findings = all_but(Namespace::User).tighten(&asked);
             assert!(findings.len() == 1 && findings[0].remedy.is_none(), "{findings:?}");
         }

@@ -10,15 +10,17 @@ use super::glob;
 /// A path of the host, with everything below it. `*` stands for any run of characters within one
 /// component (`/var/lib/kubelet/pods/*/volumes`), and a component `$(podUID)` for the uid of the
 /// container's pod, as the runtime's client says it; outside a pod, or where annotations contradict each
-/// other, for nothing. `/` is the whole host.
+/// other, for nothing. A component `$(rootlessUser)` stands for any name where an ordinary user starts the
+/// container (rootless Podman and Docker), who reaches there only what is his; where root does, for nothing.
+/// `/` is the whole host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct HostPath(#[schemars(regex(pattern = "^/"))] String);
 
 impl HostPath {
     /// Whether `path` is this path or below it. A path with `..` is below none, since what it leads
-    /// to depends on links; a relative one is below `/` alone. `pod_uid` is that of the container's pod.
-    pub fn holds(&self, path: &str, pod_uid: Option<&str>) -> bool {
+    /// to depends on links; a relative one is below `/` alone.
+    pub fn holds(&self, path: &str, variables: Variables<'_>) -> bool {
         if self.0 == "/" {
             return true;
         }
@@ -28,15 +30,28 @@ impl HostPath {
         let mut asked = components(path);
         components(&self.0).all(|pattern| {
             asked.next().is_some_and(|component| match pattern {
-                POD_UID => pod_uid == Some(component),
+                POD_UID => variables.pod_uid == Some(component),
+                ROOTLESS_USER => variables.rootless,
                 pattern => glob::matches(pattern, component),
             })
         })
     }
 }
 
+/// What variables stand for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Variables<'a> {
+    /// The uid of the container's pod.
+    pub pod_uid: Option<&'a str>,
+    /// Whether an ordinary user starts the container.
+    pub rootless: bool,
+}
+
 /// The component that stands for the uid of the container's pod, as Kubernetes writes variables.
 const POD_UID: &str = "$(podUID)";
+/// The component that stands for any name where an ordinary user calls.
+const ROOTLESS_USER: &str = "$(rootlessUser)";
+const VARIABLES: [&str; 2] = [POD_UID, ROOTLESS_USER];
 
 /// The components of a path, without what says nothing (`//`, `/./`, a slash at the end).
 pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
@@ -54,10 +69,12 @@ impl FromStr for HostPath {
             return Err(format!("the path {path:?} holds .., which leads elsewhere through links"));
         }
         let components: Vec<&str> = components(path).collect();
-        let variable = components.iter().find(|part| part.contains("$(") && **part != POD_UID);
+        let variable =
+            components.iter().find(|part| part.contains("$(") && !VARIABLES.contains(part));
         if let Some(variable) = variable {
             return Err(format!(
-                "the path {path:?} holds {variable:?}; of variables there is {POD_UID}, as a whole component"
+                "the path {path:?} holds {variable:?}; of variables there are {}, each as a whole component",
+                VARIABLES.join(" and ")
             ));
         }
         Ok(HostPath(format!("/{}", components.join("/"))))
@@ -83,7 +100,8 @@ mod tests {
     #[test]
     fn holds_what_is_at_or_below_it() {
         let holds = |pattern: &str, path: &str| {
-            pattern.parse::<HostPath>().unwrap().holds(path, Some("7f"))
+            let variables = Variables { pod_uid: Some("7f"), rootless: false };
+            pattern.parse::<HostPath>().unwrap().holds(path, variables)
         };
         assert!(holds("/srv//data/", "/srv/data"));
         assert!(holds("/srv/data", "/srv/./data//x"));
@@ -99,7 +117,13 @@ mod tests {
             assert!(!holds("/pods/$(podUID)", other), "{other}");
         }
         let own: HostPath = "/pods/$(podUID)".parse().unwrap();
-        assert!(!own.holds("/pods/7f", None) && !own.holds("/pods/$(podUID)", None));
+        let nobody = Variables::default();
+        assert!(!own.holds("/pods/7f", nobody) && !own.holds("/pods/$(podUID)", nobody));
+        let user: HostPath = "/run/user/$(rootlessUser)/containers".parse().unwrap();
+        let rootless = Variables { pod_uid: None, rootless: true };
+        assert!(user.holds("/run/user/1000/containers/x", rootless));
+        assert!(!user.holds("/run/user/1000/bus", rootless));
+        assert!(!user.holds("/run/user/1000/containers/x", nobody), "root's containers");
         assert!("/pods/$(podUid)".parse::<HostPath>().is_err());
         assert!("/pods/x$(podUID)".parse::<HostPath>().is_err());
         assert!("srv".parse::<HostPath>().is_err() && "/a/../b".parse::<HostPath>().is_err());

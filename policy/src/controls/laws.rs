@@ -16,12 +16,23 @@ use crate::spec::view;
 pub(crate) fn request() -> (Facts, Node) {
     let facts = Facts::of("test", &Value::Null);
     let joins = [("/proc/1/ns/pid", Joined::Host), ("/run/netns/pod", Joined::Other)];
-    let digests = [("/usr/bin/hook-a", "a"), ("/usr/bin/hook-b", "b")];
+    let digests = [("/usr/bin/hook-a", "a"), ("/usr/bin/hook-b", "b"), ("/home/user/hook", "c")];
     let node = Node {
         landlock_abi: 7,
+        stacks_app_armor: true,
         kernel: (6, 18),
         joins: joins.map(|(path, joined)| (path.to_owned(), joined)).into(),
         hook_digests: digests.map(|(path, digit)| (path.to_owned(), digit.repeat(64))).into(),
+        unsafe_annotations: [
+            "run.oci.",
+            "bundle",
+            "org.systemd.property.",
+            "module.wasm.image/variant",
+            "io.kubernetes.cri.container-type",
+        ]
+        .map(str::to_owned)
+        .into(),
+        hook_owners: [("/home/user/hook".to_owned(), 1000)].into(),
         ..Node::default()
     };
     (facts, node)
@@ -45,7 +56,7 @@ pub(crate) fn is_within<R: Rule>(rule: &R, spec: &Value) -> bool {
 
 fn findings_of<R: Rule>(rule: &R, spec: &Value) -> Vec<Finding> {
     let (facts, node) = request();
-    rule.tighten(&Asked { spec, facts: &facts, node: &node, exec: None })
+    rule.tighten(&Asked::of(spec, &facts, &node))
 }
 
 /// Holds that bringing a request that asks for too much of everything within `rule` changes the

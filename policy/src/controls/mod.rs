@@ -19,6 +19,7 @@ pub mod host_namespaces;
 pub mod host_path;
 pub mod id_ranges;
 pub mod landlock;
+pub mod log_denials;
 pub mod masked_paths;
 pub mod mount_places;
 pub mod mounts;
@@ -52,7 +53,9 @@ use serde_json::Value;
 
 use crate::controls::landlock::Layer;
 use crate::controls::origin::Origin;
+use crate::controls::se_linux::SeLinuxNode;
 use crate::facts::Facts;
+use crate::memory::{Forgetful, Memory};
 use crate::proc::Seen;
 use crate::spec::edit::Edit;
 
@@ -146,6 +149,18 @@ pub struct Asked<'a> {
     pub node: &'a Node,
     /// What is known of an exec besides; `None` for a container's first process.
     pub exec: Option<Executing<'a>>,
+    /// Where answers are kept that are dear to work out.
+    pub memory: &'a dyn Memory,
+    /// Whether it is only asked what is wrong, and not how it would be put right: a rule that has a
+    /// remedy may give an empty one.
+    pub in_brief: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// A container's request, where nothing is remembered.
+    pub fn of(spec: &'a Value, facts: &'a Facts, node: &'a Node) -> Asked<'a> {
+        Asked { spec, facts, node, exec: None, memory: &Forgetful, in_brief: false }
+    }
 }
 
 /// What is known of an exec besides its process.
@@ -164,19 +179,36 @@ pub struct Node {
     pub landlock_abi: u32,
     /// The active security modules, as `/sys/kernel/security/lsm` names them.
     pub lsms: Vec<String>,
+    /// Whether the kernel stacks AppArmor profiles (`/sys/kernel/security/apparmor/features/domain/stack`,
+    /// since Linux 4.13).
+    pub stacks_app_armor: bool,
     /// The kernel's version, major and minor.
     pub kernel: (u32, u32),
     /// Whether the kernel logs calls that a filter answers with `SECCOMP_RET_LOG`: whether
     /// `/proc/sys/kernel/seccomp/actions_logged` has `log`.
     pub logs_seccomp: bool,
+    /// Whether it logs calls that a filter denies with an error, where the filter asks for it: whether
+    /// the same list has `errno`.
+    pub logs_denied_calls: bool,
     /// For each path that the spec joins a namespace by: what is behind it.
     pub joins: BTreeMap<String, Joined>,
     /// For each source of a mount that [may lead elsewhere](origin::may_lead_elsewhere): what it reaches,
     /// its own mount first, if that is one of a `subPath`, and all mounts of a `subPath` below it.
     pub origins: BTreeMap<String, Vec<Origin>>,
     /// SHA-256, in lower-case hex, of each hook binary that the spec names and that is a regular
-    /// file which only root can write.
+    /// file which only root and its owner can write.
     pub hook_digests: BTreeMap<String, String>,
+    /// The annotations that the runtime itself calls potentially unsafe (`features`,
+    /// `potentiallyUnsafeConfigAnnotations`); one that ends in a full stop is a prefix. Empty where it says none.
+    pub unsafe_annotations: Vec<String>,
+    /// Whether an ordinary user starts the container, who could do so without coaming.
+    pub rootless: bool,
+    /// What is known of SELinux, where it is among the modules.
+    pub se_linux: SeLinuxNode,
+    /// The owners of those of them that are not root's.
+    pub hook_owners: BTreeMap<String, u32>,
+    /// The labels of the container's pod, where they are known besides what the spec says.
+    pub pod_labels: Option<BTreeMap<String, String>>,
 }
 
 /// What a namespace path in a spec leads to.

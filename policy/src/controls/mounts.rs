@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::allow_list::{AllowLists, intersection};
-use super::host_path::HostPath;
+use super::host_path::{HostPath, Variables};
 use super::mount_places::{is_usual, kind};
 use super::origin::{Origin, is_below_subpaths};
 use super::propagation::{Propagation, deserialize_closed, in_words};
@@ -98,6 +98,24 @@ const OWN: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", 
 /// Options of overlay that name folders of the host (overlayfs.rst).
 const OVERLAY_LAYERS: [&str; 5] = ["lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir"];
 
+/// Where Docker (daemon/oci_linux.go) and Podman (libpod/define `ContainerInitPath`, pkg/specgen; before 4.4 at /dev/init) mount the
+/// program for `--init`, and Podman 5 that of a pod's own container.
+const INIT_DESTINATIONS: [&str; 4] =
+    ["/sbin/docker-init", "/run/podman-init", "/dev/init", "/catatonit"];
+
+/// Where packages put that program: Docker's own, Debian's and Fedora's.
+const INIT_SOURCES: [&str; 9] = [
+    "/usr/bin/docker-init",
+    "/usr/libexec/docker/docker-init",
+    "/usr/libexec/podman/catatonit",
+    "/usr/lib/podman/catatonit",
+    "/usr/libexec/catatonit/catatonit",
+    "/usr/bin/catatonit",
+    "/usr/bin/tini",
+    "/usr/bin/tini-static",
+    "/usr/bin/dumb-init",
+];
+
 impl From<MountsDocument> for Mounts {
     fn from(document: MountsDocument) -> Self {
         Mounts {
@@ -128,11 +146,14 @@ impl Rule for Mounts {
 
     fn tighten(&self, asked: &Asked<'_>) -> Vec<Finding> {
         let mounts = view::items(asked.spec, FIELD);
-        let pod_uid = asked.facts.pod_uid.as_ref().and_then(Fact::undisputed);
+        let variables = Variables {
+            pod_uid: asked.facts.pod_uid.as_ref().and_then(Fact::undisputed),
+            rootless: asked.node.rootless,
+        };
         let mut kept = Vec::with_capacity(mounts.len());
         let mut found = Vec::new();
         for (index, mount) in mounts.iter().enumerate() {
-            if let Some(allowed) = self.forbids(mount, pod_uid, asked.node) {
+            if let Some(allowed) = self.forbids(mount, variables, asked.node) {
                 found.push((format!("{FIELD}[{index}]"), mount.clone(), allowed));
                 continue;
             }
@@ -164,7 +185,7 @@ impl Rule for Mounts {
 
 impl Mounts {
     /// Why the mount may not be; `None` where it may.
-    fn forbids(&self, mount: &Value, pod_uid: Option<&str>, node: &Node) -> Option<String> {
+    fn forbids(&self, mount: &Value, variables: Variables<'_>, node: &Node) -> Option<String> {
         if self.protect_destinations && !is_usual(mount) {
             return Some(
                 "nothing but the runtime's own mounts at or below /proc, /sys, /dev".to_owned(),
@@ -179,7 +200,10 @@ impl Mounts {
             let types: Vec<&str> = types.iter().map(String::as_str).collect();
             return Some(format!("the usual file systems, and of others: [{}]", types.join(", ")));
         }
-        let allowed = |path: &str| self.host_paths.allow(|allowed| allowed.holds(path, pod_uid));
+        if is_engines_init(mount, kind) {
+            return None;
+        }
+        let allowed = |path: &str| self.host_paths.allow(|allowed| allowed.holds(path, variables));
         sources(mount, kind).into_iter().find_map(|source| {
             let words = || format!("host paths {}", self.host_paths.in_words());
             if !allowed(source) {
@@ -191,7 +215,7 @@ impl Mounts {
                 None if is_below_subpaths(source) => &unknown,
                 None => &[],
             };
-            let origin = origins.iter().find(|origin| !self.allows(origin, pod_uid))?;
+            let origin = origins.iter().find(|origin| !self.allows(origin, variables))?;
             let what = match origin.paths.first() {
                 Some(path) => format!("{path} of the node"),
                 None => "something of the node that could not be told".to_owned(),
@@ -202,10 +226,10 @@ impl Mounts {
 
     /// Whether what is behind a source is allowed: of several paths to the same, one is enough, since by
     /// it the same could be mounted. What is not known is within the whole host alone.
-    fn allows(&self, origin: &Origin, pod_uid: Option<&str>) -> bool {
+    fn allows(&self, origin: &Origin, variables: Variables<'_>) -> bool {
         self.host_paths.allow(|allowed| match origin.paths.is_empty() {
-            true => allowed.holds("", pod_uid),
-            false => origin.paths.iter().any(|path| allowed.holds(path, pod_uid)),
+            true => allowed.holds("", variables),
+            false => origin.paths.iter().any(|path| allowed.holds(path, variables)),
         })
     }
 
@@ -227,6 +251,19 @@ impl Mounts {
         }
         mount
     }
+}
+
+/// Whether it is the program that Docker and Podman put before a container's own for `--init`, and that Podman's pods
+/// run: a static one that reaps. Read-only, since the engine gives the same file to the next container.
+fn is_engines_init(mount: &Value, kind: &str) -> bool {
+    let options: BTreeSet<&str> =
+        view::strings(mount, "options").flat_map(|option| option.split(',')).collect();
+    let source = view::text(mount, "source").unwrap_or_default();
+    let destination = view::text(mount, "destination").unwrap_or_default();
+    kind == "bind"
+        && INIT_DESTINATIONS.contains(&destination)
+        && INIT_SOURCES.contains(&source)
+        && (options.contains("ro") && !options.contains("rw"))
 }
 
 /// All paths of the host that the mounts of a spec name as sources, as they are written.
@@ -298,6 +335,26 @@ mod tests {
     }
 
     #[test]
+    fn an_engines_init_may_be_mounted_where_it_goes_and_read_only() {
+        let rule = rule(json!({"hostPaths": {"allow": []}}));
+        let init = |source: &str, destination: &str, options: &[&str]| json!({"type": "bind", "source": source, "destination": destination, "options": options});
+        let docker = "/usr/bin/docker-init";
+        assert!(stays(&rule, init(docker, "/sbin/docker-init", &["bind", "ro"])));
+        let podman = "/usr/libexec/podman/catatonit";
+        assert!(stays(&rule, init(podman, "/run/podman-init", &["bind", "ro", "private"])));
+        for mount in [
+            init(docker, "/sbin/docker-init", &["bind"]),
+            init(docker, "/sbin/docker-init", &["bind", "ro", "rw"]),
+            init(docker, "/sbin/docker-init", &["bind", "ro,rw"]),
+            init(docker, "/bin/sh", &["bind", "ro"]),
+            init("/usr/bin/docker-init/../passwd", "/sbin/docker-init", &["bind", "ro"]),
+            init("/etc/shadow", "/sbin/docker-init", &["bind", "ro"]),
+        ] {
+            assert!(!stays(&rule, mount.clone()), "{mount}");
+        }
+    }
+
+    #[test]
     fn a_pods_own_folder_is_its_own() {
         use crate::controls::Node;
         use crate::facts::Facts;
@@ -306,7 +363,7 @@ mod tests {
             let spec = json!({"annotations": annotations,
                 "mounts": [{"destination": "/a", "type": "bind", "source": "/pods/7f/volumes/a"}]});
             let (facts, node) = (Facts::of("c", &spec), Node::default());
-            rule.tighten(&Asked { spec: &spec, facts: &facts, node: &node, exec: None }).is_empty()
+            rule.tighten(&Asked::of(&spec, &facts, &node)).is_empty()
         };
         let (containerd, crio) = ("io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid");
         assert!(is_within(json!({containerd: "7f"})) && is_within(json!({crio: "7f"})));
@@ -331,7 +388,7 @@ mod tests {
             };
             let origins = [(SOURCE.to_owned(), origins.iter().map(origin).collect())].into();
             let node = Node { origins, ..Node::default() };
-            rule.tighten(&Asked { spec: &spec, facts: &facts, node: &node, exec: None })
+            rule.tighten(&Asked::of(&spec, &facts, &node))
         };
         let is_within = |rule: &Mounts, origins: &[&[&str]]| found(rule, origins).is_empty();
         // The attack: a hostPath of the root folder, and etc of it.
@@ -350,7 +407,7 @@ mod tests {
         // Not known, by a node that looked and by one that did not.
         assert!(!is_within(&own, &[&[]]) && !is_within(&data, &[&[]]) && is_within(&all, &[&[]]));
         let node = Node::default();
-        let asked = Asked { spec: &spec, facts: &facts, node: &node, exec: None };
+        let asked = Asked::of(&spec, &facts, &node);
         assert!(!own.tighten(&asked).is_empty() && all.tighten(&asked).is_empty());
         assert!(Mounts::top().tighten(&asked).is_empty());
         assert_eq!(host_sources(&spec).collect::<Vec<_>>(), [SOURCE]);

@@ -319,10 +319,8 @@ mod tests {
         let spec = json!({"process": {"capabilities": sets}});
         let bounding = ["CAP_KILL".to_owned()];
         let asked = Asked {
-            spec: &spec,
-            facts: &facts,
-            node: &node,
             exec: Some(Executing { bounding: &bounding, stdin: false }),
+            ..Asked::of(&spec, &facts, &node)
         };
         let found = Privileged(false).tighten(&asked);
         let mut after = spec.clone();

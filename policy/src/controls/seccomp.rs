@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+mod remembered;
+
 use super::{Asked, Finding, Mismatch, Rule, Scope, socket_family};
 use crate::document::DocumentError;
 use crate::proc::Seen;
@@ -209,12 +211,7 @@ impl Seccomp {
         asked: &Asked<'_>,
         unconfined: bool,
     ) -> Result<Option<Function>, SeccompError> {
-        let caps: BTreeSet<String> = match asked.exec.map(|exec| exec.bounding) {
-            Some(bounding) => bounding.iter().cloned().collect(),
-            None => view::strings(asked.spec, "process.capabilities.bounding")
-                .map(str::to_owned)
-                .collect(),
-        };
+        let caps = capabilities(asked);
         let target = Target { caps: &caps, kernel: asked.node.kernel };
         let mut functions = Vec::new();
         let defaults = self.defaults.values().filter(|_| unconfined);
@@ -239,7 +236,35 @@ impl Seccomp {
         }))
     }
 
+    /// What is wrong with the container's profile, worked out or remembered.
     fn examine(&self, asked: &Asked<'_>) -> Result<Option<Finding>, SeccompError> {
+        let section = view::at(asked.spec, FIELD);
+        if self.asks_nothing(section.is_none()) {
+            return Ok(None);
+        }
+        let key = remembered::key(self, section, &capabilities(asked), asked.node.kernel);
+        // In brief there is no profile to be read, which is most of the answer.
+        let key = if asked.in_brief { remembered::brief(key) } else { key };
+        if let Some(finding) = remembered::recall(asked.memory, &key) {
+            return Ok(finding);
+        }
+        let mut finding = self.work_out(asked)?;
+        if asked.in_brief
+            && let Some(remedy) = finding.as_mut().and_then(|f| f.remedy.as_mut())
+        {
+            remedy.clear();
+        }
+        remembered::keep(asked.memory, &key, finding.as_ref());
+        Ok(finding)
+    }
+
+    /// Whether there is nothing to be met with.
+    fn asks_nothing(&self, unconfined: bool) -> bool {
+        let nothing = Seccomp { log: false, defaults: BTreeMap::new(), ..self.clone() };
+        nothing == Seccomp::top() && (!unconfined || self.defaults.is_empty())
+    }
+
+    fn work_out(&self, asked: &Asked<'_>) -> Result<Option<Finding>, SeccompError> {
         let section = view::at(asked.spec, FIELD);
         let Some(demanded) = self.demanded(asked, section.is_none())? else { return Ok(None) };
         let allowed = self.in_words();
@@ -353,6 +378,16 @@ impl Rule for Seccomp {
             found: seen.seccomp_mode.to_string(),
             allowed: "2 (filter)".to_owned(),
         }]
+    }
+}
+
+/// What profiles with conditions on capabilities are resolved by.
+fn capabilities(asked: &Asked<'_>) -> BTreeSet<String> {
+    match asked.exec.map(|exec| exec.bounding) {
+        Some(bounding) => bounding.iter().cloned().collect(),
+        None => {
+            view::strings(asked.spec, "process.capabilities.bounding").map(str::to_owned).collect()
+        }
     }
 }
 

@@ -117,9 +117,18 @@ impl Directory {
 
     /// Whether what applies to a container may depend on the door through which a request comes.
     pub fn tells_doors_apart(&self) -> bool {
+        self.selectors().any(Match::tells_doors_apart)
+    }
+
+    /// Whether what applies to a container may depend on the labels of its pod.
+    pub fn goes_by_labels(&self) -> bool {
+        self.selectors().any(Match::goes_by_labels)
+    }
+
+    /// The selectors of policies and waivers, where they have one.
+    fn selectors(&self) -> impl Iterator<Item = &Match> {
         let policies = self.policies.iter().filter_map(|p| p.document.spec.selector.as_ref());
-        let waivers = self.waivers.iter().map(|(_, waiver)| &waiver.spec.selector.value);
-        policies.chain(waivers).any(Match::tells_doors_apart)
+        policies.chain(self.waivers.iter().map(|(_, waiver)| &waiver.spec.selector.value))
     }
 
     /// What selects a container.

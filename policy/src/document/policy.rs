@@ -16,6 +16,7 @@ use crate::controls::fields::Fields;
 use crate::controls::hooks::{Hooks, HooksDocument};
 use crate::controls::host_namespaces::HostNamespaces;
 use crate::controls::landlock::{Landlock, LandlockDocument};
+use crate::controls::log_denials::LogDenials;
 use crate::controls::masked_paths::MaskedPaths;
 use crate::controls::mounts::{Mounts, MountsDocument};
 use crate::controls::no_new_privileges::NoNewPrivileges;
@@ -173,6 +174,10 @@ pub struct PolicySpec {
     /// container cannot mount.
     #[serde(default)]
     pub landlock: Option<At<LandlockDocument>>,
+    /// Controls whose denials the kernel logs, for `coaming denials`: `seccomp`, `landlock`. It denies
+    /// nothing and refuses nothing; where it cannot be had, the record says why.
+    #[serde(default)]
+    pub log_denials: Option<At<LogDenials>>,
 }
 
 /// Every control's field, for the checks of `actions`.
@@ -311,7 +316,7 @@ impl PolicyDocument {
         take! {
             privileged, host_namespaces, capabilities, no_new_privileges, user, exec, rlimits,
             read_only_root_filesystem, masked_paths, readonly_paths, mounts, devices, sysctls,
-            rootfs_propagation, hooks, annotations, resources, fields, app_armor, se_linux,
+            rootfs_propagation, hooks, annotations, resources, fields, log_denials,
         }
         if let Some(at) = spec.refuse {
             // A clause for each, so that a refusal names its line.
@@ -327,17 +332,32 @@ impl PolicyDocument {
                 .fold(Bound::default(), |bound, clause| bound.meet(&Bound::of(clause)));
         }
         if let Some(at) = spec.seccomp {
-            let rule = Seccomp::load(at.value, profile).map_err(|error| match error {
-                ProfileError::File(error) => named_at(error, origin.file, at.line),
-                ProfileError::Content(message) => DocumentError::at(origin.file, at.line, message),
-            })?;
+            let rule = Seccomp::load(at.value, profile)
+                .map_err(|error| of_profile(error, origin.file, at.line))?;
             floor.seccomp = Bound::of(self.clause(origin, at.line, rule));
+        }
+        if let Some(at) = spec.se_linux {
+            let mut files = BTreeMap::new();
+            for name in &at.value.modules {
+                let bytes = profile(name).map_err(|error| named_at(error, origin.file, at.line))?;
+                files.insert(name.clone(), bytes);
+            }
+            let rule = SeLinux::of(at.value, &files)
+                .map_err(|error| DocumentError::at(origin.file, at.line, error.to_string()))?;
+            floor.se_linux = Bound::of(self.clause(origin, at.line, rule));
         }
         if let Some(at) = spec.landlock {
             let rule = Landlock::load(&at.value, profile)
                 .map_err(|error| named_at(error, origin.file, at.line))?;
             self.add_what_landlock_implies(origin, at.line, &rule, &mut floor);
             floor.landlock = Bound::of(self.clause(origin, at.line, rule));
+        }
+        // Last: a profile can be made of all the others.
+        if let Some(at) = spec.app_armor {
+            let policy = &self.metadata.value.name;
+            let rule = AppArmor::load(at.value, policy, &floor, profile)
+                .map_err(|error| of_profile(error, origin.file, at.line))?;
+            floor.app_armor = Bound::of(self.clause(origin, at.line, rule));
         }
         Ok(floor)
     }
@@ -396,6 +416,13 @@ impl PolicyDocument {
     /// Whether the policy applies to a container.
     pub fn selects(&self, facts: &crate::facts::Facts) -> bool {
         self.selector().selects(facts)
+    }
+}
+
+fn of_profile(error: ProfileError, file: &str, line: u64) -> DocumentError {
+    match error {
+        ProfileError::File(error) => named_at(error, file, line),
+        ProfileError::Content(message) => DocumentError::at(file, line, message),
     }
 }
 

@@ -18,6 +18,7 @@ const POD: &[&str] = &["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name
 const POD_UID: &[&str] = &["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"];
 const CONTAINER: &[&str] = &["io.kubernetes.cri.container-name", "io.kubernetes.container.name"];
 const IMAGE: &[&str] = &["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"];
+const SANDBOX: [&str; 2] = ["io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID"];
 const TYPE: &[&str] = &["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"];
 
 /// References that may hold a digest: containerd's is as the pod's author wrote it or the image's name
@@ -66,11 +67,12 @@ impl Facts {
             host_pid: joins(Namespace::Pid),
             host_ipc: joins(Namespace::Ipc),
             annotations: annotations(spec),
+            pod_labels: None,
         }
     }
 
-    /// What the node knows besides: the name that the wrapper was called by, and where the namespaces
-    /// lead that the spec joins by path.
+    /// What the node knows besides: the name that the wrapper was called by, where the namespaces lead that
+    /// the spec joins by path, and the pod's labels.
     #[must_use]
     pub fn on(self, runtime: &str, node: &Node, spec: &Value) -> Facts {
         Facts {
@@ -82,21 +84,50 @@ impl Facts {
             host_network: is_the_hosts(spec, Namespace::Network, node),
             host_pid: is_the_hosts(spec, Namespace::Pid, node),
             host_ipc: is_the_hosts(spec, Namespace::Ipc, node),
-            ..self
+            ..self.labelled(node.pod_labels.clone())
         }
     }
 
-    /// The labels that CRI-O passes on; `None` where it is another runtime, or they cannot be read.
+    /// The labels of the pod that are known: those that were looked up, or those that CRI-O passes on.
     ///
-    /// Those of a sandbox are the pod's. Those of a workload are what the kubelet gives to containers:
+    /// CRI-O's of a sandbox are the pod's. Those of a workload are what the kubelet gives to containers:
     /// names and uid of the pod, and none of the pod's own labels.
     pub fn labels(&self) -> Option<BTreeMap<String, String>> {
-        serde_json::from_str(self.annotations.as_ref()?.get(LABELS)?).ok()
+        let passed_on = || serde_json::from_str(self.annotations.as_ref()?.get(LABELS)?).ok();
+        // Under containerd that annotation can be nobody's but the author's.
+        self.pod_labels.clone().or_else(|| if self.is_containerds() { None } else { passed_on() })
     }
 
     /// Whether a label that is not among [`Facts::labels`] is none of the pod's either.
     pub fn has_all_labels(&self) -> bool {
-        self.container_type == ContainerType::Sandbox
+        self.pod_labels.is_some()
+            || self.container_type == ContainerType::Sandbox && self.labels().is_some()
+    }
+
+    /// The id of the pod's sandbox, its own where it is one; `None` where it is in no pod, or two are named.
+    pub fn sandbox(&self) -> Option<&str> {
+        let annotations = self.annotations.as_ref()?;
+        let mut said = SANDBOX.iter().filter_map(|key| annotations.get(*key));
+        let first = said.next()?;
+        said.all(|other| other == first).then_some(first)
+    }
+
+    /// Whether its CRI implementation is containerd's, by what it annotates.
+    pub fn is_containerds(&self) -> bool {
+        self.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(SANDBOX[0]))
+    }
+
+    /// Whether what is said of two containers leaves it possible that they are of one pod.
+    pub fn may_share_a_pod_with(&self, other: &Facts) -> bool {
+        let agree = |one: &Option<Fact>, another: &Option<Fact>| match (one, another) {
+            (Some(one), Some(another)) => {
+                one.values().any(|value| another.values().any(|v| v == value))
+            }
+            _ => true,
+        };
+        agree(&self.namespace, &other.namespace)
+            && agree(&self.pod, &other.pod)
+            && agree(&self.pod_uid, &other.pod_uid)
     }
 }
 
@@ -259,6 +290,46 @@ mod tests {
         assert!(with("no json".to_owned()).labels().is_none());
         assert!(Facts::of("c", &json!({})).labels().is_none());
         assert!(with("x".repeat(MAX_ANNOTATIONS)).annotations.is_none());
+    }
+
+    #[test]
+    fn the_sandbox_is_the_one_that_is_named_and_its_labels_are_its_runtimes_word() {
+        let of = |annotations: Value| Facts::of("c", &json!({"annotations": annotations}));
+        let (containerds, crios) =
+            ("io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID");
+        assert_eq!(of(json!({containerds: "a"})).sandbox(), Some("a"));
+        assert_eq!(of(json!({crios: "a"})).sandbox(), Some("a"));
+        assert_eq!(
+            of(json!({crios: "a", containerds: "b"})).sandbox(),
+            None,
+            "either may be forged"
+        );
+        assert_eq!(of(json!({})).sandbox(), None);
+        let forged = json!({
+            "io.kubernetes.cri.container-type": "sandbox", containerds: "a",
+            "io.kubernetes.cri-o.Labels": r#"{"tier": "open"}"#,
+        });
+        let forged = of(forged);
+        assert!(forged.labels().is_none() && !forged.has_all_labels());
+        let looked_up = forged.labelled(Some([("tier".to_owned(), "locked".to_owned())].into()));
+        assert_eq!(looked_up.labels().unwrap()["tier"], "locked");
+        assert!(looked_up.has_all_labels());
+    }
+
+    #[test]
+    fn two_containers_share_a_pod_unless_something_says_otherwise() {
+        let of = |uid: &str, name: &str| {
+            Facts::of(
+                "c",
+                &json!({"annotations": {
+                    "io.kubernetes.cri.sandbox-uid": uid, "io.kubernetes.cri.sandbox-name": name,
+                }}),
+            )
+        };
+        assert!(of("1", "a").may_share_a_pod_with(&of("1", "a")));
+        assert!(!of("1", "a").may_share_a_pod_with(&of("2", "a")));
+        assert!(!of("1", "a").may_share_a_pod_with(&of("1", "b")));
+        assert!(of("1", "a").may_share_a_pod_with(&Facts::of("c", &json!({}))));
     }
 
     /// A record of the version before has none of what came since.

@@ -45,7 +45,8 @@ fn every_floored_field_is_looked_at_by_its_control() {
 fn a_control_that_ignores_a_field_or_is_none_is_noticed() {
     assert_eq!(is_looked_at("capabilities", "process.capabilities.bounding"), Some(true));
     assert_eq!(is_looked_at("capabilities", "process.rlimits[].hard"), Some(false));
-    assert_eq!(is_looked_at("hooks", "hooks.prestart[].timeout"), Some(false));
+    assert_eq!(is_looked_at("hooks", "hooks.prestart[].timeout"), Some(true));
+    assert_eq!(is_looked_at("hooks", "hooks.prestart[].args"), Some(false));
     assert_eq!(is_looked_at("mounts", "mounts[].uidMappings[].size"), Some(false));
     assert_eq!(is_looked_at("capability", "process.capabilities"), None);
 }
@@ -96,7 +97,7 @@ fn looks_at<R: Generated>(place: &str) -> bool {
 /// What becomes of a request; `None` where it is refused.
 fn outcome<R: Rule>(rule: &R, request: &Value) -> Option<Value> {
     let (facts, node): (Facts, Node) = laws::request();
-    let asked = Asked { spec: request, facts: &facts, node: &node, exec: None };
+    let asked = Asked::of(request, &facts, &node);
     let mut after = request.clone();
     for finding in rule.tighten(&asked) {
         finding.remedy?.iter().for_each(|edit: &Edit| edit.apply(&mut after));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Writer;
-use super::index::{HEADER, MAGIC, Part, Root, Selectors};
+use super::index::{Asks, HEADER, MAGIC, Part, Root, Selectors};
 use super::waiver::Kept;
 use super::{MAX_PART, build, sha256};
 use crate::builtin;
@@ -29,7 +29,7 @@ pub fn encode(directory: &Directory, sources: &Sources) -> Result<(Root, Vec<u8>
     index.digest(&sources.digest());
     index.u32(directory.names().count());
     index.u32(directory.waivers().count());
-    index.u32(usize::from(directory.tells_doors_apart()));
+    index.u32(Asks::of(directory).encode());
     let floors = [BuiltIn::Baseline, BuiltIn::Node];
     index.u32(floors.len());
     for which in floors {

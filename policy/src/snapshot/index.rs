@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::bytes::{Reader, Writer};
 use super::{SnapshotError, damaged};
 use crate::controls::glob;
-use crate::document::Match;
+use crate::document::{Directory, Match};
 use crate::facts::Facts;
 
 /// What every snapshot begins with.
@@ -121,6 +121,29 @@ struct Judged {
     fault: Option<String>,
 }
 
+/// What must be known of a request, besides its spec, to tell which policies are for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asks {
+    /// [`Directory::tells_doors_apart`]
+    pub(super) door: bool,
+    /// [`Directory::goes_by_labels`]
+    pub(super) labels: bool,
+}
+
+impl Asks {
+    pub(super) fn of(directory: &Directory) -> Asks {
+        Asks { door: directory.tells_doors_apart(), labels: directory.goes_by_labels() }
+    }
+
+    pub(super) fn encode(self) -> usize {
+        usize::from(self.door) | usize::from(self.labels) << 1
+    }
+
+    fn decode(bits: usize) -> Asks {
+        Asks { door: bits & 1 > 0, labels: bits & 2 > 0 }
+    }
+}
+
 /// An index as it was read, with what stands at its beginning taken off.
 #[derive(Debug, Clone)]
 pub(super) struct Index<'a> {
@@ -128,7 +151,7 @@ pub(super) struct Index<'a> {
     pub(super) set: [u8; 32],
     pub(super) policies: usize,
     pub(super) waivers: usize,
-    pub(super) tells_doors_apart: bool,
+    pub(super) asks: Asks,
     pub(super) built_in: Vec<(&'a str, Part)>,
     rest: Reader<'a>,
 }
@@ -138,12 +161,12 @@ impl<'a> Index<'a> {
         let mut rest = Reader(bytes);
         let (build, set) = (rest.text()?, rest.digest()?);
         let (policies, waivers) = (rest.u32()?, rest.u32()?);
-        let tells_doors_apart = rest.u32()? > 0;
+        let asks = Asks::decode(rest.u32()?);
         let mut built_in = Vec::new();
         for _ in 0..rest.count(4 + Part::SIZE)? {
             built_in.push((rest.text()?, Part::read(&mut rest)?));
         }
-        Ok(Index { build, set, policies, waivers, tells_doors_apart, built_in, rest })
+        Ok(Index { build, set, policies, waivers, asks, built_in, rest })
     }
 
     /// The parts of the policies and waivers that select a container.

@@ -138,7 +138,15 @@ impl<F: ReadAt> Snapshot<F> {
     /// # Errors
     /// [`SnapshotError`].
     pub fn tells_doors_apart(&self) -> Result<bool, SnapshotError> {
-        Ok(self.index()?.tells_doors_apart)
+        Ok(self.index()?.asks.door)
+    }
+
+    /// Whether what it has for a container may depend on the labels of its pod.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn goes_by_labels(&self) -> Result<bool, SnapshotError> {
+        Ok(self.index()?.asks.labels)
     }
 
     /// Its index, if this build wrote it.

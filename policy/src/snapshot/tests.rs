@@ -212,6 +212,26 @@ proptest! {
 }
 
 #[test]
+fn it_says_what_must_be_known_of_a_request() {
+    for (selector, door, labels) in [
+        ("doors: [exec]", true, false),
+        ("labels: {tier: [locked]}", false, true),
+        ("expression: \"door == 'exec' && labels.tier == 'locked'\"", true, true),
+        ("namespaces: [pay]", false, false),
+    ] {
+        let text = format!(
+            "apiVersion: coaming.dev/v1alpha1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  \
+             match: {{{selector}}}\n  noNewPrivileges: true\n"
+        );
+        let (directory, root, bytes) = written(&sources(&[("p.yaml", &text)]));
+        let snapshot = Snapshot::open(bytes, root).unwrap();
+        assert_eq!(snapshot.tells_doors_apart().unwrap(), door, "{selector}");
+        assert_eq!(snapshot.goes_by_labels().unwrap(), labels, "{selector}");
+        assert_eq!((directory.tells_doors_apart(), directory.goes_by_labels()), (door, labels));
+    }
+}
+
+#[test]
 fn every_byte_that_a_start_reads_counts() {
     let (directory, root, bytes) = written(&sources(&[("a.yaml", STRICT)]));
     let facts = container(Some("pay"), None, "ledger", "container");

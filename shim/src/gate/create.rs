@@ -1,10 +1,13 @@
 //! `create` and `run`: a bundle's config.json is brought within the floor, in place.
 
 use std::io::stderr;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use coaming_policy::decide::{Door, Request, audit, decide};
+use coaming_policy::controls::Node;
+use coaming_policy::decide::{Door, Request, audit_with, decide_with};
 use coaming_policy::demands::Demands;
+use coaming_policy::denial_log;
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
 use coaming_policy::json;
@@ -16,13 +19,18 @@ use coaming_policy::verdict::{Admission, Verdict};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use super::{Gate, GateError, Handover, program, refused};
+use super::{Gate, GateError, Handover, account, program, refused};
 use crate::argv::{Command, Create, Global, Invocation, Run};
 use crate::bundle::Bundle;
-use crate::in_force::{Access, InForce};
-use crate::record::Record;
+use crate::in_force::InForce;
+use crate::journal::Journal;
+use crate::journal::event::{Container, Decision, Stage};
+use crate::proof::ProgramFile;
+use crate::prover::{PidFile, Prover, Subject};
+use crate::record::{Filters, Record};
+use crate::selinux::{self, Levelled};
 use crate::state::{self, State};
-use crate::{config, host, launch, refusal_log};
+use crate::{config, destinations, engine_hook, host, launch, refusal_log, runtime_probe};
 
 const SECCOMP: &str = "linux.seccomp";
 
@@ -33,6 +41,7 @@ impl Gate {
         global: Global,
         create: Create,
         run: Option<Run>,
+        decision: &mut Decision,
     ) -> Result<Handover, GateError> {
         let id = create.id.as_str().to_owned();
         let bundle = Bundle::open(create.bundle.as_deref(), geteuid())?;
@@ -42,20 +51,34 @@ impl Gate {
             error,
         })?;
         remove_own_hooks(&mut spec);
-        let node = host::examine(&spec);
-        let facts = Facts::of(&id, &spec).on(self.node.name(), &node, &spec);
-        let (policies, demands) = self.node.demanding(&facts, Access::Keep)?;
+        let dockers_hook = engine_hook::take(&mut spec);
+        destinations::settle(&mut spec, bundle.path());
+        let mut node = host::examine(&spec);
+        let configuration = self.node.configuration();
+        let runtime =
+            runtime_probe::admit(configuration, self.node.name(), &self.runtime, &mut node)?;
+        let mut facts = Facts::of(&id, &spec).on(self.node.name(), &node, &spec);
+        decision.container = Container::of(&facts);
+        let (policies, demands) = self.demanding(&global, &mut facts)?;
+        account::under(decision, &policies);
         let Demands { floor, audit: audited, waived, notes, alarms } = demands;
         let exec_floor = self.pinned(&policies, &facts, &floor, Door::Exec)?;
         let update_floor = self.pinned(&policies, &facts, &floor, Door::Update)?;
+        let levelled = Levelled::of(&self.state, &facts, &floor, &spec, &mut node)?;
         let request =
             Request { door: Door::Create, spec: &spec, facts: &facts, node: &node, exec: None };
-        let mut admission = match decide(&request, &floor) {
+        let memory = self.memory();
+        let mut admission = match decide_with(&request, &floor, &memory) {
             Verdict::Admit(admission) => *admission,
             Verdict::Refuse(refusal) => return Err(refused("create", &id, refusal.reasons)),
         };
-        let mut audit = audit(&request, &admission, &audited);
-        admission.notes.extend(notes);
+        let mut reasons = selinux::check(&mut admission, &floor, &self.runtime);
+        reasons.extend(levelled.as_ref().and_then(|levelled| levelled.refuses(&admission.spec)));
+        if !reasons.is_empty() {
+            return Err(refused("create", &id, reasons));
+        }
+        let mut audit = audit_with(&request, &admission, &audited, &memory);
+        admission.notes.extend(notes.into_iter().chain(runtime.notes));
         if create.no_pivot {
             admission.notes.push(
                 "the caller asked for --no-pivot: the host's root is not detached from the container's"
@@ -79,13 +102,21 @@ impl Gate {
             }
             .map_err(|error| error.to_string())
         });
+        denial_log::ask(&request, &mut admission, &floor, runtime.takes_log);
+        account::admitted(decision, &admission.changes, &admission.degraded, &waived, &audit);
+        let replaced = self.confine(&id, &admission.spec, &floor, &node)?;
+        admission.notes.extend(replaced.iter().cloned());
         state::sweep(&self.state);
         let state = self.state_of(&global, &id);
         state.reserve()?;
+        if let Some(levelled) = levelled {
+            levelled.keep(&state, &admission.spec).inspect_err(|_| state.remove())?;
+        }
         let record = Record {
             version: 1,
             id,
             wrapper: self.node.name().to_owned(),
+            advisory: self.node.user().is_some(),
             runtime: self.runtime.display().to_string(),
             runtime_root: self.runtime_root(&global).display().to_string(),
             bundle: bundle.path().display().to_string(),
@@ -99,13 +130,20 @@ impl Gate {
             process: admission.spec.get("process").cloned().unwrap_or_default(),
             seccomp: admission.seccomp.clone(),
             bounding: bounding(&admission.spec),
+            launcher: plan.as_ref().and_then(|_| ProgramFile::of(Path::new(config::LAUNCHER))),
             plan,
+            filters: Some(Filters::of(&admission.spec, admission.launch.filters.len())),
+            preserved: create.preserve_fds,
+            first_process: None,
             floor,
             exec_floor,
             update_floor,
         };
         let ruled = !record.floor.seccomp.is_empty();
-        let prepared = self.prepare(&state, admission, &record).and_then(|spec| {
+        let prepared = self.prepare(&state, &node, admission, &record).and_then(|mut spec| {
+            if let Some(hook) = dockers_hook {
+                engine_hook::put_back(&mut spec, hook);
+            }
             if let Some(profile) = view::at(&spec, SECCOMP).filter(|_| ruled) {
                 launch::check_for_runtime(profile, &self.runtime, &self.filters())?;
             }
@@ -121,16 +159,22 @@ impl Gate {
         }
 
         // The record has them too.
-        for alarm in &alarms {
+        for alarm in alarms.iter().chain(&replaced) {
             refusal_log::warn(&global, alarm, SystemTime::now(), &mut stderr());
         }
         let create = Create { bundle: Some(bundle.path().to_owned()), ..create };
-        let command = match run {
-            Some(run) => Command::Run(Run { create, ..run }),
-            None => Command::Create(create),
+        let (command, prover) = match run {
+            Some(run) => {
+                let own = state.private.join("init.pid");
+                let file = PidFile::new(create.pid_file.as_deref(), own);
+                let create = Create { pid_file: Some(file.path().to_owned()), ..create };
+                let prover = prover(record, file, &state, self.journal.clone());
+                (Command::Run(Run { create, ..run }), Some(Box::new(prover)))
+            }
+            None => (Command::Create(create), None),
         };
         let handover = Handover::of(&Invocation { global, command });
-        Ok(Handover { undo: Some(state), ..handover })
+        Ok(Handover { undo: Some(state), prover, ..handover })
     }
 
     /// What requests through another door will be held to, where policies tell the doors apart and it is
@@ -155,6 +199,7 @@ impl Gate {
     fn prepare(
         &self,
         state: &State,
+        node: &Node,
         admission: Admission,
         record: &Record,
     ) -> Result<Value, GateError> {
@@ -163,6 +208,7 @@ impl Gate {
         let launch_folder = state.launch.display().to_string();
         if !plan.is_empty() {
             state.make_launch()?;
+            selinux::of_launch(&state.launch, node)?;
             state.write_launch("plan", &launch::encode(&plan, &self.filters())?)?;
             state.write_launch("check.json", check(&spec, &plan).to_string().as_bytes())?;
             placement::install(&mut spec, &launch_folder, config::LAUNCHER, "plan");
@@ -180,6 +226,23 @@ impl Gate {
         );
         record.write(state)?;
         Ok(spec)
+    }
+}
+
+/// Who looks at the first process of a `run`, which no `start` follows.
+fn prover(record: Record, file: PidFile, state: &State, journal: Journal) -> Prover {
+    Prover {
+        stage: Stage::Started,
+        subject: Subject::Named(file),
+        container: Container::of(&record.facts),
+        state: state.clone(),
+        runtime_folder: record.runtime_folder(),
+        launchers: record.launchers(),
+        filters: record.filters,
+        floor: record.floor,
+        process: record.process,
+        preserved: record.preserved,
+        journal,
     }
 }
 
@@ -217,7 +280,7 @@ fn add_hook(spec: &mut Value, list: &str, arguments: &[&str]) {
 }
 
 /// A bundle that was created before has our hooks; they are not the caller's request.
-fn remove_own_hooks(spec: &mut Value) {
+pub(crate) fn remove_own_hooks(spec: &mut Value) {
     let lists: Vec<String> =
         view::entries(spec, "hooks").map(|(list, _)| list.to_owned()).collect();
     for list in lists {

@@ -3,26 +3,35 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use coaming_policy::controls::Executing;
-use coaming_policy::decide::{Door, Request, decide};
+use coaming_policy::controls::log_denials::Logged;
+use coaming_policy::decide::{Door, Request, decide_with};
 use coaming_policy::json;
 use coaming_policy::launch as placement;
+use coaming_policy::seccomp::Profile;
 use coaming_policy::spec::edit::Edit;
-use coaming_policy::verdict::{Admission, Reason, Verdict};
+use coaming_policy::spec::view;
+use coaming_policy::verdict::{Admission, Audit, Reason, Verdict};
 use nix::sys::stat::{SFlag, fstat, stat};
 use serde_json::{Value, json};
 
-use super::{Gate, GateError, Handover, read_named, refused};
+use super::{Gate, GateError, Handover, account, read_named, refused};
 use crate::argv::{Command, Exec, Global, Invocation, ProcessSource};
 use crate::exec_log::Executed;
 use crate::exec_process;
 use crate::handoff::ProcessFile;
-use crate::in_force::Access;
-use crate::record::Record;
+use crate::journal::event::{Container, Decision, Stage};
+use crate::prover::{PidFile, Prover, Subject};
+use crate::record::{Filters, Record};
 use crate::state::State;
-use crate::{host, launch};
+use crate::{host, launch, refusal_log};
 
 impl Gate {
-    pub(super) fn exec(&self, global: Global, exec: Exec) -> Result<Handover, GateError> {
+    pub(super) fn exec(
+        &self,
+        global: Global,
+        exec: Exec,
+        decision: &mut Decision,
+    ) -> Result<Handover, GateError> {
         let id = exec.id.as_str().to_owned();
         let state = self.state_of(&global, &id);
         let record = Record::read(&state)?;
@@ -37,11 +46,14 @@ impl Gate {
         if let Some(seccomp) = &record.seccomp {
             Edit::Set("linux.seccomp".to_owned(), seccomp.clone()).apply(&mut spec);
         }
-        let facts = record.facts_for(Door::Exec);
-        let floor =
-            record.floor_for(Door::Exec).meet(&self.node.demands(&facts, Access::Keep)?.floor);
+        let mut facts = record.facts_for(Door::Exec);
+        decision.container = Container::of(&facts);
+        let (policies, demands) = self.demanding(&global, &mut facts)?;
+        account::under(decision, &policies);
+        let floor = record.floor_for(Door::Exec).meet(&demands.floor);
         let stdin = has_stdin();
-        let node = host::examine(&spec);
+        let mut node = host::examine(&spec);
+        node.se_linux.container = view::text(&record.process, "selinuxLabel").map(str::to_owned);
         let request = Request {
             door: Door::Exec,
             spec: &spec,
@@ -50,9 +62,19 @@ impl Gate {
             exec: Some(Executing { bounding: &record.bounding, stdin }),
         };
         let mut executed = Executed::of(now(), &spec, stdin);
-        let decided = match decide(&request, &floor) {
+        let decided = match decide_with(&request, &floor, &self.memory()) {
             Verdict::Admit(admission) => {
                 executed.changes.clone_from(&admission.changes);
+                let (changes, degraded) = (&admission.changes, &admission.degraded);
+                account::admitted(decision, changes, degraded, &demands.waived, &Audit::default());
+                for replaced in self.confine(&id, &admission.spec, &floor, &node)? {
+                    refusal_log::warn(
+                        &global,
+                        &replaced,
+                        SystemTime::now(),
+                        &mut std::io::stderr(),
+                    );
+                }
                 self.launch(&state, &record, *admission)
             }
             Verdict::Refuse(refusal) => Err(refused("exec into", &id, refusal.reasons)),
@@ -66,26 +88,44 @@ impl Gate {
         } else {
             Ok(())
         };
-        let process = decided?;
+        let (process, enforced, launcher) = decided?;
         written?;
         let bytes = serde_json::to_vec(&process).map_err(|error| GateError::Json {
             what: "the enforced process".to_owned(),
             error: error.into(),
         })?;
         let document = ProcessFile::seal(&bytes, exec.preserve_fds)?;
+        let own = state.private.join(format!("exec-{}.pid", std::process::id()));
+        let file = PidFile::new(exec.pid_file.as_deref(), own);
+        let exec = Exec { pid_file: Some(file.path().to_owned()), ..exec };
+        let inherited = Filters::own();
+        let prover = Prover {
+            stage: Stage::Executed,
+            subject: Subject::Named(file),
+            container: decision.container.clone(),
+            runtime_folder: record.runtime_folder(),
+            state,
+            floor,
+            process: enforced,
+            filters: record.filters.map(|filters| Filters { inherited, launcher, ..filters }),
+            launchers: record.launchers(),
+            preserved: exec.preserve_fds,
+            journal: self.journal.clone(),
+        };
         let command = Command::Exec(exec.with_process_file(document.path()));
         let handover = Handover::of(&Invocation { global, command });
-        Ok(Handover { document: Some(document), ..handover })
+        Ok(Handover { document: Some(document), prover: Some(Box::new(prover)), ..handover })
     }
 
-    /// The process as the runtime gets it: behind the launcher where the container has one.
+    /// The process as the runtime gets it, behind the launcher where the container has one; the process
+    /// as enforced; and how many filters the launcher loads.
     fn launch(
         &self,
         state: &State,
         record: &Record,
         admission: Admission,
-    ) -> Result<Value, GateError> {
-        let Admission { mut spec, launch: plan, .. } = admission;
+    ) -> Result<(Value, Value, u32), GateError> {
+        let Admission { mut spec, launch: mut plan, .. } = admission;
         let Some(created_with) = &record.plan else {
             // The runtime loads the filter that the container was created with; nothing more can be
             // put into the container now.
@@ -94,7 +134,8 @@ impl Gate {
             } else if spec.pointer("/linux/seccomp") != record.seccomp.as_ref() {
                 "a stricter seccomp floor"
             } else {
-                return Ok(process_of(spec));
+                let process = process_of(spec);
+                return Ok((process.clone(), process, 0));
             };
             return Err(refused("exec into", &record.id, vec![older_than(asked)]));
         };
@@ -102,15 +143,23 @@ impl Gate {
         let name = if digest == *created_with {
             "plan".to_owned()
         } else {
-            // A policy has changed since: the plan of today's floor and the pinned one together.
+            // A policy has changed since: the plan of today's floor and the pinned one together. Denials are
+            // logged as at create, by the launcher that was put in then.
+            let logged = record.floor.log_denials.met();
+            plan.log_denials = logged.has(Logged::Landlock) && host::logs_landlock();
+            if logged.has(Logged::Seccomp) {
+                plan.filters = plan.filters.iter().map(Profile::logging_denials).collect();
+            }
             let name = format!("exec-{digest}");
             if !state.launch.join(&name).exists() {
                 state.write_launch(&name, &launch::encode(&plan, &self.filters())?)?;
             }
             name
         };
+        let enforced = spec.get("process").cloned().unwrap_or_default();
+        let filters = u32::try_from(plan.filters.len()).unwrap_or(u32::MAX);
         placement::wrap_arguments(&mut spec, "process.args", &name);
-        Ok(process_of(spec))
+        Ok((process_of(spec), enforced, filters))
     }
 }
 

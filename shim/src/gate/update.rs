@@ -9,19 +9,26 @@ use coaming_policy::json;
 use coaming_policy::verdict::Reason;
 use serde_json::{Map, Value, json};
 
-use super::{Gate, GateError, Handover, read_named, refused};
+use super::{Gate, GateError, Handover, account, read_named, refused};
 use crate::argv::{Command, Global, Invocation, Resources, Update};
 use crate::handoff::ProcessFile;
-use crate::in_force::Access;
+use crate::journal::event::{Container, Decision};
 use crate::record::Record;
 
 impl Gate {
-    pub(super) fn update(&self, global: Global, update: Update) -> Result<Handover, GateError> {
+    pub(super) fn update(
+        &self,
+        global: Global,
+        update: Update,
+        decision: &mut Decision,
+    ) -> Result<Handover, GateError> {
         let id = update.id.as_str().to_owned();
         let record = Record::read(&self.state_of(&global, &id))?;
-        let facts = record.facts_for(Door::Update);
-        let floor =
-            record.floor_for(Door::Update).meet(&self.node.demands(&facts, Access::Keep)?.floor);
+        let mut facts = record.facts_for(Door::Update);
+        decision.container = Container::of(&facts);
+        let (policies, demands) = self.demanding(&global, &mut facts)?;
+        account::under(decision, &policies);
+        let floor = record.floor_for(Door::Update).meet(&demands.floor);
         let document = match &update.resources {
             None => None,
             Some(Resources::File(path)) => Some((path.display().to_string(), read_named(path)?)),
@@ -52,7 +59,7 @@ impl Gate {
         {
             let spec = json!({"linux": {"intelRdt": {}}});
             let node = Node::default();
-            let asked = Asked { spec: &spec, facts: &facts, node: &node, exec: None };
+            let asked = Asked::of(&spec, &facts, &node);
             for clause in floor.fields.clauses() {
                 let findings = clause.rule.tighten(&asked);
                 let source = &clause.source;

@@ -158,8 +158,13 @@ impl Keeper {
     }
 
     fn told(&self, set: Set, current: &Current) -> InForce {
+        let digest = match &set {
+            Set::Kept(snapshot) => snapshot.set().ok(),
+            Set::Read(_) => None,
+        };
         InForce {
             set,
+            digest,
             accepted: Some(current.accepted),
             signed: current.signed.clone(),
             kept: current.kept.clone(),
@@ -346,11 +351,12 @@ impl Keeper {
             // Nothing is refused where there is nothing to hold instead.
             (Next::Old(refusal), None) => return Err(unusable(&self.directory, refusal.why)),
         };
-        let accepted = before.filter(|_| is_old).map_or(now, |current| current.accepted);
+        let known = before.filter(|_| is_old).map(|current| current.accepted);
         let latest = latest.max(signed.as_ref().map(|signed| signed.timestamp));
         let in_force = InForce {
             set: Set::Read(directory),
-            accepted: Some(accepted),
+            digest: Some(sources.digest()),
+            accepted: known,
             signed: signed.clone(),
             kept: kept.clone(),
             notes: Vec::new(),
@@ -360,7 +366,7 @@ impl Keeper {
             let Set::Read(directory) = &in_force.set else { return Ok((in_force, looser)) };
             let (root, bytes) = encode(directory, &sources)?;
             let same = before.filter(|current| current.root == root.to_string());
-            let accepted = same.map_or(accepted, |current| current.accepted);
+            let accepted = known.or(same.map(|current| current.accepted)).unwrap_or(now);
             let next = Current {
                 version: VERSION,
                 root: root.to_string(),

@@ -12,6 +12,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 
 use coaming_policy::builtin;
@@ -20,6 +21,8 @@ use coaming_policy::document::{BuiltIn, Directory, DocumentError, Moment};
 use coaming_policy::facts::Facts;
 use coaming_policy::floor::Floor;
 use coaming_policy::snapshot::{Kept, Signed, Snapshot, SnapshotError};
+
+use crate::host::hex;
 
 pub use keeper::{Access, Keeper, Loaded};
 pub use store::Since;
@@ -43,6 +46,8 @@ pub struct InForce {
     pub kept: Option<Since>,
     /// What an operator should know of how it was read.
     pub notes: Vec<String>,
+    /// SHA-256 of the names and contents of its files; none where its snapshot is damaged.
+    pub digest: Option<[u8; 32]>,
     directory: String,
 }
 
@@ -58,6 +63,11 @@ pub struct Chosen {
 }
 
 impl InForce {
+    /// [`InForce::digest`] in lower-case hexadecimal, as the journal has it.
+    pub fn digest_in_hex(&self) -> Option<String> {
+        self.digest.as_ref().map(|digest| hex(digest))
+    }
+
     /// What selects a container.
     ///
     /// # Errors
@@ -84,6 +94,37 @@ impl InForce {
         match &self.set {
             Set::Kept(snapshot) => snapshot.tells_doors_apart(),
             Set::Read(directory) => Ok(directory.tells_doors_apart()),
+        }
+    }
+
+    /// Whether what applies to a container may depend on the labels of its pod.
+    ///
+    /// # Errors
+    /// A damaged snapshot.
+    pub fn goes_by_labels(&self) -> Result<bool, SnapshotError> {
+        match &self.set {
+            Set::Kept(snapshot) => snapshot.goes_by_labels(),
+            Set::Read(directory) => Ok(directory.goes_by_labels()),
+        }
+    }
+
+    /// The AppArmor profiles that come with the set's policies, by their names in the kernel, audited ones too.
+    ///
+    /// # Errors
+    /// A damaged snapshot.
+    pub fn app_armor_profiles(&self) -> Result<BTreeMap<String, String>, DocumentError> {
+        let of = |directory: &Directory| {
+            let rules = directory.floors().map(|(_, floor)| floor.app_armor.met());
+            rules.flat_map(|rule| rule.profiles).collect()
+        };
+        match &self.set {
+            Set::Read(directory) => Ok(of(directory)),
+            Set::Kept(snapshot) => {
+                let sources = snapshot.sources().map_err(|error| {
+                    unusable(std::path::Path::new(&self.directory), error.to_string())
+                })?;
+                sources.replay().map(|directory| of(&directory))
+            }
         }
     }
 

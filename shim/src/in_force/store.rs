@@ -1,18 +1,18 @@
 //! Where the set in force is kept: `current`, which says what it is, and the snapshots.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use coaming_config::trust::{MAX_FILE_BYTES, check_trust, read_root_owned};
 use coaming_policy::snapshot::{Refusal, Root, Signed, Snapshot, SnapshotError};
-use nix::fcntl::{Flock, FlockArg};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use serde::{Deserialize, Serialize};
 
 use super::scan::Seen;
+use crate::{lock, whole_file};
 
 const CURRENT: &str = "current";
 const SUFFIX: &str = "snapshot";
@@ -108,13 +108,13 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let last = self.current().ok().flatten().map(|current| current.root);
         if let Some((root, bytes)) = snapshot {
-            self.write(&self.path(root), bytes)?;
+            whole_file::write_durable(&self.path(root), bytes)?;
         }
         let bytes = serde_json::to_vec(current)?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(io::Error::other("the names of the files are too long together"));
         }
-        self.write(&self.folder.join(CURRENT), &bytes)?;
+        whole_file::write_durable(&self.folder.join(CURRENT), &bytes)?;
         // A start that has read `current` a moment ago opens the last one still.
         let keep = [Some(&current.root), last.as_ref()];
         for entry in fs::read_dir(&self.folder)?.flatten() {
@@ -132,43 +132,8 @@ impl Store {
         self.folder.join(format!("{root}.{SUFFIX}"))
     }
 
-    /// All of it or none, now and after a power cut.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-        let write = || {
-            // What another process of this number left behind.
-            let _ = fs::remove_file(&temporary);
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        write().inspect_err(|_| drop(fs::remove_file(&temporary)))
-    }
-
-    /// Takes the lock; whoever holds it is at the same work. The kernel frees it when its holder ends.
-    pub(super) fn lock(&self) -> io::Result<Flock<File>> {
-        if let Some(folder) = self.lock.parent() {
-            DirBuilder::new().recursive(true).mode(0o711).create(folder)?;
-        }
-        let begun = Instant::now();
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .custom_flags(O_NOFOLLOW | O_NONBLOCK)
-            .open(&self.lock)?;
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(lock),
-                Err((back, nix::errno::Errno::EWOULDBLOCK)) if begun.elapsed() < PATIENCE => {
-                    file = back;
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err((_, error)) => return Err(error.into()),
-            }
-        }
+    /// Takes the lock; whoever holds it is at the same work.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        lock::exclusive(&self.lock, PATIENCE)
     }
 }

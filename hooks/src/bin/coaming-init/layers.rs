@@ -17,8 +17,8 @@ use crate::failure::Failure;
 /// The newest ABI whose rights the crate names.
 const NEWEST: ABI = ABI::V9;
 
-pub(crate) fn restrict(layers: &[Layer]) -> Result<(), Failure> {
-    let log = !layers.is_empty() && can_log_after_exec();
+pub(crate) fn restrict(layers: &[Layer], log_denials: bool) -> Result<(), Failure> {
+    let log = log_denials && !layers.is_empty() && can_log_after_exec();
     layers.iter().enumerate().try_for_each(|(index, layer)| apply(index, layer, log))
 }
 

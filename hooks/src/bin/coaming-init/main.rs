@@ -88,7 +88,7 @@ fn restrict(plan: &Plan) -> Result<(), Failure> {
     if !sys::no_new_privs() {
         return Err(Failure::NoNewPrivileges);
     }
-    layers::restrict(&plan.layers)?;
+    layers::restrict(&plan.layers, plan.log_denials)?;
     for (index, filter) in plan.filters.iter().enumerate() {
         sys::load_filter(filter).map_err(|source| Failure::Filter { index, source })?;
     }

@@ -73,7 +73,11 @@ fn kind(family: u32) -> u32 {
 }
 
 /// Runs `attempt` one child further down: a kernel without IA32 emulation answers `int 0x80` with SIGSEGV.
-fn in_i386(what: &str, reading: Reading, attempt: impl FnOnce() -> Result<i32, Errno>) -> Judged {
+pub(super) fn in_i386(
+    what: &str,
+    reading: Reading,
+    attempt: impl FnOnce() -> Result<i32, Errno>,
+) -> Judged {
     let (answer, exit) = child::run(
         || {
             let number = match attempt() {

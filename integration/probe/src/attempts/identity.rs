@@ -127,7 +127,11 @@ fn securebits(_: &[String]) -> Judged {
 
 /// Root gains nothing by a set-user-ID file, so root becomes nobody first.
 fn setuid_gain(args: &[String]) -> Judged {
-    let path = text(args, 0, "");
+    gain(text(args, 0, ""))
+}
+
+/// Whether the set-user-ID program at `path` gives a plain user anything.
+pub(super) fn gain(path: &str) -> Judged {
     if state::effective_uid() == Some(0) {
         become_nobody()
             .map_err(|errno| Stop::Unclear(format!("root could not become nobody: {errno}")))?;

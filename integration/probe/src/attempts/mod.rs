@@ -2,12 +2,15 @@
 
 mod abi;
 mod admin;
+mod classics;
 mod devices;
 mod files;
+mod i386;
 pub(crate) mod identity;
 mod kernel;
 mod mounts;
 mod namespaces;
+mod neighbours;
 mod processes;
 mod procfs;
 mod shape;
@@ -36,8 +39,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Attempt> {
         mounts::ATTEMPTS,
         namespaces::ATTEMPTS,
         processes::ATTEMPTS,
+        neighbours::ATTEMPTS,
         kernel::ATTEMPTS,
         abi::ATTEMPTS,
+        i386::ATTEMPTS,
         admin::ATTEMPTS,
         identity::ATTEMPTS,
         sockets::ATTEMPTS,
@@ -46,6 +51,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Attempt> {
         procfs::ATTEMPTS,
         files::ATTEMPTS,
         shape::ATTEMPTS,
+        classics::ATTEMPTS,
     ]
     .into_iter()
     .flatten()

@@ -26,6 +26,22 @@ const CALLS: &[(&str, i64)] = &[
     ("ptrace", libc::SYS_ptrace),
     ("process-vm-readv", libc::SYS_process_vm_readv),
     ("pidfd-getfd", libc::SYS_pidfd_getfd),
+    ("process-vm-writev", libc::SYS_process_vm_writev),
+    ("process-madvise", libc::SYS_process_madvise),
+    ("kcmp", libc::SYS_kcmp),
+    ("nsenter 1", libc::SYS_setns),
+    ("userns-mount", libc::SYS_unshare),
+    ("userns-mount", libc::SYS_mount),
+    ("userns-netfilter", libc::SYS_unshare),
+    ("userns-netfilter", libc::SYS_socket),
+    ("chroot-breakout", libc::SYS_chroot),
+    ("mount-block", libc::SYS_mount),
+    ("mount-overlay", libc::SYS_mount),
+    ("vhangup", libc::SYS_vhangup),
+    ("keyring-join", libc::SYS_keyctl),
+    ("exec-memfd", libc::SYS_memfd_create),
+    ("exec-memfd", libc::SYS_execve),
+    ("exec-dropped", libc::SYS_execve),
     ("kill 1", libc::SYS_kill),
     ("io-uring", libc::SYS_io_uring_setup),
     ("keyctl", libc::SYS_keyctl),
@@ -117,6 +133,7 @@ fn enosys_is_told_from_a_missing_call_where_the_kernel_must_have_it() {
 fn the_other_entries_are_seen_by_filters_of_their_own() {
     assert_outcome("under-seccomp x32:39 EPERM x32", "denied");
     assert_outcome("under-seccomp x32:39 kill x32", "killed");
+    assert_outcome("under-seccomp x32:165 EPERM x32-call mount", "denied");
     if outcome("i386") == "allowed" {
         assert_outcome("under-seccomp i386:20 EPERM i386", "denied");
         assert_outcome("under-seccomp i386:20 kill i386", "killed");
@@ -125,6 +142,11 @@ fn the_other_entries_are_seen_by_filters_of_their_own() {
         assert_outcome("under-seccomp i386:102 EPERM i386-socketcall 1", "denied");
         assert_outcome("i386-socket 1", "allowed");
         assert_outcome("under-seccomp i386:359 EPERM i386-socket", "denied");
+        assert_outcome("i386-call mount", "allowed");
+        assert_outcome("under-seccomp i386:21 EPERM i386-call mount", "denied");
+        assert_outcome("under-seccomp i386:21 kill i386-call mount", "killed");
+        let mount = libc::SYS_mount;
+        assert_outcome(&format!("under-seccomp {mount} EPERM i386-call mount"), "allowed");
         // A native rule says nothing about the other entry: that is the hole the attempt is for.
         let socket = libc::SYS_socket;
         assert_outcome(&format!("under-seccomp {socket} EPERM i386-socketcall 1"), "allowed");
@@ -141,8 +163,12 @@ const PRIVILEGED: &[&str] = &[
     "fspick",
     "open-tree",
     "mount-setattr",
+    "mount-block",
+    "mount-overlay",
     "pivot-root",
     "chroot",
+    "chroot-breakout",
+    "vhangup",
     "unshare-mount",
     "unshare-net",
     "setns",

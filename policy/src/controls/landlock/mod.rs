@@ -169,7 +169,10 @@ impl Rule for Landlock {
         }
         let lost: Vec<&str> = lost.into_iter().collect();
         let kernel = match node.landlock_abi {
-            0 => "this kernel has no Landlock (or it is not among its security modules)".to_owned(),
+            0 => {
+                let active = node.lsms.join(", ");
+                format!("Landlock is not active in the node's kernel (active: {active})")
+            }
             abi => format!("this kernel's Landlock has ABI {abi}"),
         };
         let rule = Landlock::of(&layers);

@@ -153,7 +153,16 @@ impl Match {
 
     /// Whether it may answer otherwise for another door.
     pub fn tells_doors_apart(&self) -> bool {
-        let named = self.expression.as_ref().map(FactsExpression::variables).unwrap_or_default();
-        self.doors.is_some() || named.contains(&"door")
+        self.doors.is_some() || self.names("door")
+    }
+
+    /// Whether it may answer otherwise for a pod with other labels.
+    pub fn goes_by_labels(&self) -> bool {
+        self.labels.is_some() || self.names("labels")
+    }
+
+    /// Whether its expression names a variable.
+    fn names(&self, variable: &str) -> bool {
+        self.expression.as_ref().is_some_and(|given| given.variables().contains(&variable))
     }
 }

@@ -128,6 +128,22 @@ fn each_field_selects_by_its_fact() {
     assert!(!of(json!({"expression": "podNamespace == 'door'"})).tells_doors_apart());
 }
 
+#[test]
+fn labels_that_were_looked_up_decide() {
+    let labels = [("tier".to_owned(), "locked".to_owned())];
+    let facts = known().labelled(Some(labels.into()));
+    for (is, is_not) in [
+        (json!({"labels": {"tier": ["lock*"]}}), json!({"labels": {"tier": ["open"]}})),
+        (json!({"expression": "labels.tier == 'locked'"}), json!({"labels": {"other": ["*"]}})),
+        (json!({"expression": "!has(labels.other)"}), json!({"expression": "has(labels.other)"})),
+    ] {
+        let (is, is_not) = (of(is), of(is_not));
+        assert!(is.selects_for_certain(&facts) && is.goes_by_labels(), "{is:?}");
+        assert!(!is_not.selects(&facts) && is_not.goes_by_labels(), "{is_not:?}");
+    }
+    assert!(!of(json!({"annotations": {"labels": ["*"]}})).goes_by_labels());
+}
+
 /// What cannot be told selects a policy and no waiver; what is not known matches no list.
 #[test]
 fn what_is_not_known_never_loosens() {
