@@ -33,6 +33,7 @@ WORLDS=(
     iproute2 iptables kmod containernetworking-plugins          # network, and modules that the kernel loads on demand
     busybox-static                                              # images
     minisign                                                    # signed policies
+    fish zsh                                                    # completions
     debian-archive-keyring patchelf                             # the suites' programs
     libsepol2                                                   # SELinux's compiler, see fetch_mac
     xz-utils zstd                                               # modules of kernels

@@ -8,7 +8,7 @@ use coaming_hooks::plan::Plan;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{binaries, make_root};
+use crate::support::{binaries, find_tool, make_root};
 
 /// Both runtimes; each test runs on each.
 pub(crate) const RUNTIMES: [&str; 2] = ["runc", "crun"];
@@ -155,7 +155,7 @@ impl Bundle {
             .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["--propagation", "private", "sh", "-c", &script])
             .current_dir(folder)
-            .env("RT", runtime)
+            .env("RT", find_tool(runtime).unwrap())
             .env("ID", &self.id)
             .env("LAUNCH", self.launch())
             .env("RECORD", self.record())

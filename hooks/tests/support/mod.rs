@@ -53,10 +53,17 @@ pub(crate) fn can_run(tools: &[&str]) -> bool {
     false
 }
 
-/// Where a tool of this machine is.
+/// Where a tool of this machine is; a runtime that is not installed is one of those that `integration/install.sh` keeps.
 pub(crate) fn find_tool(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
+    let cache = std::env::var_os("COAMING_INTEGRATION_CACHE")
+        .map_or_else(|| PathBuf::from("/var/cache/coaming-integration"), PathBuf::from);
+    let kept = ["sid", "trixie", "bookworm"].map(|suite| cache.join(suite).join("bin"));
+    let kept = kept.into_iter().filter(|_| ["runc", "crun"].contains(&tool));
+    std::env::split_paths(&path)
+        .chain(kept)
+        .map(|folder| folder.join(tool))
+        .find(|file| file.is_file())
 }
 
 fn is_root() -> bool {

@@ -5,13 +5,14 @@
 //! first the plugin is asked, on the second it registers.
 
 use std::collections::HashMap;
+use std::io::ErrorKind::{ConnectionRefused, NotFound};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use coaming_integration::Error;
+use coaming_integration::{Error, wait_for};
 use prost::Message;
 
 const PLUGIN: u32 = 1;
@@ -140,7 +141,11 @@ impl Plugin {
     ) -> Result<Plugin, Error> {
         let failed =
             |error: std::io::Error| Error::Unavailable(format!("{}: {error}", socket.display()));
-        let mut socket = UnixStream::connect(socket).map_err(failed)?;
+        // containerd opens it after its other sockets, when the CRI plugin has begun to serve.
+        let mut socket = wait_for("the socket of NRI", || match UnixStream::connect(socket) {
+            Err(error) if matches!(error.kind(), NotFound | ConnectionRefused) => Ok(None),
+            connected => connected.map(Some).map_err(failed),
+        })?;
         let request = Request {
             service: "nri.pkg.api.v1alpha1.Runtime".to_owned(),
             method: "RegisterPlugin".to_owned(),

@@ -1,7 +1,7 @@
 //! Docker and Podman: what they make of it, and a container by it.
 
 use coaming_integration::{
-    Brand, By, ENGINES, Engine, EngineConfig, Error, World, can_run, images,
+    Brand, By, ENGINES, Engine, EngineConfig, Error, World, can_run, configuration, images,
 };
 
 use crate::tree::{files, state};
@@ -95,6 +95,7 @@ fn what_dockerd_does_not_take_is_not_replaced() -> Result<(), Error> {
     crate::tree::clear(&world)?;
     let config = engine(Brand::Docker, 6);
     place(&world, config, &["dockerd", "docker-proxy"])?;
+    world.write("/etc/coaming/config.toml", configuration(config.runtime, "baseline"), 0o644)?;
     let file = "/etc/docker/daemon.json";
     // Two spaces, as its author has them, and an order of his own.
     world.write(file, "{\n  \"live-restore\": true,\n  \"debug\": false\n}", 0o600)?;
