@@ -16,6 +16,9 @@ const fn range(from: &'static str, fixed: &'static str) -> Range {
 const BEFORE_NOVEMBER_2025: &[Range] =
     &[range("", "1.2.8"), range("1.3.0-rc.1", "1.3.3"), range("1.4.0-rc.1", "1.4.0-rc.3")];
 
+/// Merged in September 2026, after 1.29.1.
+const BEFORE_CRUN_1_30: &[Range] = &[range("", "1.30")];
+
 /// All that is known.
 pub const ALL: &[Advisory] = &[
     Advisory {
@@ -260,5 +263,25 @@ pub const ALL: &[Advisory] = &[
         built_with: Some("+LIBKRUN"),
         summary: "krun with passt, started by root, runs what the image names as the host's root",
         source: "https://nvd.nist.gov/vuln/detail/CVE-2026-84042",
+    },
+    Advisory {
+        cve: "CVE-2026-88264",
+        ghsa: None,
+        product: Crun,
+        severity: Low,
+        affected: BEFORE_CRUN_1_30,
+        built_with: None,
+        summary: "an image whose /dev/console is a link has a file of root's made on the host, where nothing is mounted on /dev",
+        source: "https://github.com/containers/crun/pull/2249",
+    },
+    Advisory {
+        cve: "CVE-2026-88265",
+        ghsa: None,
+        product: Crun,
+        severity: Low,
+        affected: BEFORE_CRUN_1_30,
+        built_with: None,
+        summary: "an image whose /dev/null is a link has a file of the host for its output, where nothing is mounted on /dev",
+        source: "https://github.com/containers/crun/pull/2249",
     },
 ];

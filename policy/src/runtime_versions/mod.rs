@@ -194,13 +194,22 @@ mod tests {
 
     #[test]
     fn each_release_of_crun_has_what_its_news_say() {
+        const DEVICES: [&str; 2] = ["CVE-2026-88265", "CVE-2026-88264"];
         let crun = |version: &str, tags: &[&str]| cves(Product::Crun, version, tags, &[]);
-        assert!(crun("1.28", &[]).is_empty());
-        assert_eq!(crun("1.27.1", &[]), ["CVE-2026-47766"]);
-        assert_eq!(crun("1.26", &[]), ["CVE-2026-47766", "CVE-2026-30892"]);
-        assert_eq!(crun("1.8.1", &[]), ["CVE-2026-47766"]);
-        assert_eq!(crun("1.8.1", &["+LIBKRUN"]), ["CVE-2026-47766", "CVE-2025-24965"]);
-        assert_eq!(crun("1.29", &["+LIBKRUN"]), ["CVE-2026-84042"]);
+        assert!(crun("1.30", &[]).is_empty());
+        assert_eq!(crun("1.29.1", &[]), DEVICES);
+        assert_eq!(crun("1.28", &[]), DEVICES);
+        assert_eq!(crun("1.30", &["+LIBKRUN"]), ["CVE-2026-84042"]);
+        let after = |version: &str, tags: &[&str]| {
+            let cves = crun(version, tags);
+            assert_eq!(cves[..2], DEVICES);
+            cves[2..].to_vec()
+        };
+        assert_eq!(after("1.27.1", &[]), ["CVE-2026-47766"]);
+        assert_eq!(after("1.26", &[]), ["CVE-2026-47766", "CVE-2026-30892"]);
+        assert_eq!(after("1.8.1", &[]), ["CVE-2026-47766"]);
+        assert_eq!(after("1.8.1", &["+LIBKRUN"]), ["CVE-2026-47766", "CVE-2025-24965"]);
+        assert_eq!(after("1.29", &["+LIBKRUN"]), ["CVE-2026-84042"]);
         assert!(crun("1.4.3", &[]).contains(&"CVE-2022-27650"));
         assert!(!crun("1.4.4", &[]).contains(&"CVE-2022-27650"));
         assert!(crun("0.10.4", &[]).contains(&"CVE-2019-18837"));
