@@ -30,6 +30,13 @@ pub struct Sandbox {
     config: wire::SandboxConfig,
 }
 
+impl Sandbox {
+    /// Where the node's log of a container of this name is.
+    pub fn log(&self, container: &str) -> String {
+        format!("{}/{container}.log", self.config.log_directory)
+    }
+}
+
 /// A container's state, in CRI's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

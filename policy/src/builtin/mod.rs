@@ -11,7 +11,7 @@ pub const BASELINE: &str = include_str!("baseline.yaml");
 pub const NODE: &str = include_str!("node.yaml");
 
 /// The text of a policy that others may include.
-pub fn text(which: Include) -> &'static str {
+pub const fn text(which: Include) -> &'static str {
     match which {
         Include::PssBaseline => include_str!("pss/baseline.yaml"),
         Include::PssRestricted => include_str!("pss/restricted.yaml"),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Writer;
-use super::index::{Asks, HEADER, MAGIC, Part, Root, Selectors};
+use super::index::{Asks, Chunks, HEADER, MAGIC, Part, Root};
 use super::waiver::Kept;
 use super::{MAX_PART, build, sha256};
 use crate::builtin;
@@ -36,25 +36,21 @@ pub fn encode(directory: &Directory, sources: &Sources) -> Result<(Root, Vec<u8>
         index.text(which.name());
         parts.add(&builtin::floor(which)?)?.write(&mut index);
     }
-    let mut selectors = Selectors::default();
-    let (mut policies, mut waivers) = (Writer::default(), Writer::default());
-    let (mut policy_count, mut waiver_count) = (0, 0);
+    let mut chunks = Chunks::of(directory.names().count() + directory.waivers().count());
     for (document, floor) in directory.floors() {
-        policies.u32(selectors.number(&document.selector()).map_err(unwritten)?);
         let stated = Stated { terms: document.terms(), floor: floor.clone() };
-        parts.add(&stated)?.write(&mut policies);
-        policy_count += 1;
+        let part = parts.add(&stated)?;
+        chunks.policy(&document.selector(), part).map_err(unwritten)?;
     }
     for (file, waiver) in directory.waivers() {
-        waivers.u32(selectors.number(&waiver.spec.selector.value).map_err(unwritten)?);
-        parts.add(&Kept::of(file, waiver))?.write(&mut waivers);
-        waiver_count += 1;
+        let part = parts.add(&Kept::of(file, waiver))?;
+        chunks.waiver(&waiver.spec.selector.value, part).map_err(unwritten)?;
     }
-    selectors.write(&mut index);
-    index.u32(policy_count);
-    index.0.extend(policies.0);
-    index.u32(waiver_count);
-    index.0.extend(waivers.0);
+    let chunks: Vec<Part> = chunks.write().map(|chunk| parts.put(&chunk)).collect();
+    index.u32(chunks.len());
+    for chunk in chunks {
+        chunk.write(&mut index);
+    }
 
     let sources = sources_of(sources);
     let largest = [index.0.len(), parts.0.len(), sources.len()].into_iter().max().unwrap_or(0);
@@ -80,14 +76,13 @@ struct Parts(Vec<u8>);
 
 impl Parts {
     fn add(&mut self, value: &impl Serialize) -> Result<Part, DocumentError> {
-        let bytes = serde_json::to_vec(value).map_err(unwritten)?;
-        let part = Part {
-            offset: self.0.len() as u64,
-            length: bytes.len() as u64,
-            digest: sha256(&bytes),
-        };
+        Ok(self.put(&serde_json::to_vec(value).map_err(unwritten)?))
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Part {
+        let (offset, length) = (self.0.len() as u64, bytes.len() as u64);
         self.0.extend(bytes);
-        Ok(part)
+        Part { offset, length, digest: sha256(bytes) }
     }
 }
 

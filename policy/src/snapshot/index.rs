@@ -1,16 +1,17 @@
-//! The index: what a start reads of every policy, to know which it needs.
+//! The index: where a start finds the policies of its container, without reading those of others.
 //!
-//! Selectors that are alike are kept once. Before one is decoded, the container's namespace is held
-//! against the namespaces that it names, as they stand in the file: of a thousand policies for a
-//! thousand namespaces, one is decoded.
+//! Policies that name namespaces, without `*`, are kept by the namespace's digest, some to a chunk; all others are in a
+//! chunk of their own, which every start reads. So of ten thousand policies for as many namespaces a start reads a dozen.
+//! In a chunk, selectors that are alike are kept once, and before one is decoded the container's namespace is held
+//! against the patterns that it names, as they stand in the file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::bytes::{Reader, Writer};
-use super::{SnapshotError, damaged};
-use crate::controls::glob;
+use super::{SnapshotError, damaged, sha256};
+use crate::controls::glob::{self, Glob};
 use crate::document::{Directory, Match};
-use crate::facts::Facts;
+use crate::facts::{Fact, Facts};
 
 /// What every snapshot begins with.
 pub(super) const MAGIC: [u8; 8] = *b"COAMING\x01";
@@ -67,16 +68,101 @@ impl Part {
     }
 }
 
-/// The selectors of the policies that are written.
+/// How many policies of known namespaces come to a chunk.
+const TO_A_CHUNK: usize = 16;
+const MAX_CHUNKS: usize = 4096;
+
+/// The chunks that are written.
+#[derive(Debug)]
+pub(super) struct Chunks(Vec<Chunk>);
+
+impl Chunks {
+    /// Chunks for so many policies and waivers: one for those of any namespace, and those by namespace.
+    pub(super) fn of(count: usize) -> Chunks {
+        let by_namespace = (count / TO_A_CHUNK).clamp(1, MAX_CHUNKS);
+        Chunks((0..=by_namespace).map(|_| Chunk::default()).collect())
+    }
+
+    /// A policy.
+    pub(super) fn policy(&mut self, selector: &Match, part: Part) -> Result<(), serde_json::Error> {
+        self.each_of(selector, |chunk, number| chunk.policies.push((number, part)))
+    }
+
+    /// A waiver.
+    pub(super) fn waiver(&mut self, selector: &Match, part: Part) -> Result<(), serde_json::Error> {
+        self.each_of(selector, |chunk, number| chunk.waivers.push((number, part)))
+    }
+
+    fn each_of(
+        &mut self,
+        selector: &Match,
+        put: impl Fn(&mut Chunk, usize),
+    ) -> Result<(), serde_json::Error> {
+        let count = self.0.len();
+        let chunks: BTreeSet<usize> = match selector.namespaces.as_deref() {
+            Some(names) if names.iter().all(Glob::is_literal) => {
+                names.iter().map(|name| chunk_of(name.as_str(), count)).collect()
+            }
+            _ => BTreeSet::from([0]),
+        };
+        for number in chunks {
+            if let Some(chunk) = self.0.get_mut(number) {
+                let selector = chunk.selectors.number(selector)?;
+                put(chunk, selector);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of each, in their order; none for one that is empty.
+    pub(super) fn write(self) -> impl Iterator<Item = Vec<u8>> {
+        self.0.into_iter().map(Chunk::write)
+    }
+}
+
+/// The chunk of a namespace, of so many; the first is for those of any.
+fn chunk_of(namespace: &str, count: usize) -> usize {
+    let digest = sha256(namespace.as_bytes());
+    let number = digest.iter().take(4).fold(0, |number, byte| number << 8 | usize::from(*byte));
+    1 + number % count.saturating_sub(1).max(1)
+}
+
+/// One that is written.
 #[derive(Debug, Default)]
-pub(super) struct Selectors {
+struct Chunk {
+    selectors: Selectors,
+    policies: Vec<(usize, Part)>,
+    waivers: Vec<(usize, Part)>,
+}
+
+impl Chunk {
+    fn write(self) -> Vec<u8> {
+        let mut to = Writer::default();
+        if self.selectors.known.is_empty() {
+            return to.0;
+        }
+        self.selectors.write(&mut to);
+        for members in [self.policies, self.waivers] {
+            to.u32(members.len());
+            for (selector, part) in members {
+                to.u32(selector);
+                part.write(&mut to);
+            }
+        }
+        to.0
+    }
+}
+
+/// The selectors of a chunk that is written.
+#[derive(Debug, Default)]
+struct Selectors {
     known: HashMap<Vec<u8>, usize>,
     written: Writer,
 }
 
 impl Selectors {
     /// The number of a selector, which is kept if it is new.
-    pub(super) fn number(&mut self, selector: &Match) -> Result<usize, serde_json::Error> {
+    fn number(&mut self, selector: &Match) -> Result<usize, serde_json::Error> {
         let text = serde_json::to_vec(selector)?;
         let next = self.known.len();
         let number = *self.known.entry(text.clone()).or_insert(next);
@@ -92,17 +178,70 @@ impl Selectors {
         Ok(number)
     }
 
-    pub(super) fn write(self, to: &mut Writer) {
+    fn write(self, to: &mut Writer) {
         to.u32(self.known.len());
         to.0.extend(self.written.0);
     }
 }
 
-/// What an index says, for one container.
+/// What the chunks say, for one container.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Selected {
     pub(super) policies: Vec<Chosen>,
     pub(super) waivers: Vec<Chosen>,
+}
+
+impl Selected {
+    /// Adds what a chunk has for the container.
+    pub(super) fn add(&mut self, chunk: &[u8], facts: &Facts) -> Result<(), SnapshotError> {
+        let mut rest = Reader(chunk);
+        let count = rest.count(4 + 4)?;
+        // For policies one of contradicting annotations is enough; for waivers all must hold.
+        let mut selectors: Vec<Judged> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let may = may_select(&mut rest, facts)?;
+            let text = rest.bytes()?;
+            selectors.push(if may {
+                let selector: Match = serde_json::from_slice(text)
+                    .map_err(|error| damaged(format!("a selector: {error}")))?;
+                Judged {
+                    selects: selector.selects(facts),
+                    for_certain: selector.selects_for_certain(facts),
+                    fault: selector.fault(facts),
+                }
+            } else {
+                Judged::default()
+            });
+        }
+        let of = |number: usize| {
+            selectors.get(number).ok_or_else(|| damaged("a selector that is not there"))
+        };
+        for _ in 0..rest.count(4 + Part::SIZE)? {
+            let (number, part) = (rest.u32()?, Part::read(&mut rest)?);
+            let Judged { selects, fault, .. } = of(number)?;
+            if *selects {
+                self.policies.push(Chosen { part, fault: fault.clone() });
+            }
+        }
+        for _ in 0..rest.count(4 + Part::SIZE)? {
+            let (number, part) = (rest.u32()?, Part::read(&mut rest)?);
+            let Judged { for_certain, fault, .. } = of(number)?;
+            if *for_certain || fault.is_some() {
+                self.waivers.push(Chosen { part, fault: fault.clone() });
+            }
+        }
+        rest.end()
+    }
+
+    /// In the order in which they were written, each once: one that names several namespaces of a container that is said
+    /// to be in several is found by each.
+    pub(super) fn in_order(mut self) -> Selected {
+        for chosen in [&mut self.policies, &mut self.waivers] {
+            chosen.sort_by_key(|chosen| chosen.part.offset);
+            chosen.dedup_by_key(|chosen| chosen.part.offset);
+        }
+        self
+    }
 }
 
 /// A part that selects a container, or would if its expression had a value.
@@ -153,7 +292,7 @@ pub(super) struct Index<'a> {
     pub(super) waivers: usize,
     pub(super) asks: Asks,
     pub(super) built_in: Vec<(&'a str, Part)>,
-    rest: Reader<'a>,
+    chunks: Vec<Part>,
 }
 
 impl<'a> Index<'a> {
@@ -166,50 +305,20 @@ impl<'a> Index<'a> {
         for _ in 0..rest.count(4 + Part::SIZE)? {
             built_in.push((rest.text()?, Part::read(&mut rest)?));
         }
-        Ok(Index { build, set, policies, waivers, asks, built_in, rest })
+        let chunks = rest.count(Part::SIZE)?;
+        let chunks = (0..chunks).map(|_| Part::read(&mut rest)).collect::<Result<_, _>>()?;
+        rest.end()?;
+        Ok(Index { build, set, policies, waivers, asks, built_in, chunks })
     }
 
-    /// The parts of the policies and waivers that select a container.
-    pub(super) fn select(&self, facts: &Facts) -> Result<Selected, SnapshotError> {
-        let mut rest = self.rest.clone();
-        let count = rest.count(4 + 4)?;
-        // For policies one of contradicting annotations is enough; for waivers all must hold.
-        let mut selectors: Vec<Judged> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let may = may_select(&mut rest, facts)?;
-            let text = rest.bytes()?;
-            selectors.push(if may {
-                let selector: Match = serde_json::from_slice(text)
-                    .map_err(|error| damaged(format!("a selector: {error}")))?;
-                Judged {
-                    selects: selector.selects(facts),
-                    for_certain: selector.selects_for_certain(facts),
-                    fault: selector.fault(facts),
-                }
-            } else {
-                Judged::default()
-            });
-        }
-        let mut chosen = Selected::default();
-        let of = |number: usize| {
-            selectors.get(number).cloned().ok_or_else(|| damaged("a selector that is not there"))
-        };
-        for _ in 0..rest.count(4 + Part::SIZE)? {
-            let (number, part) = (rest.u32()?, Part::read(&mut rest)?);
-            let Judged { selects, fault, .. } = of(number)?;
-            if selects {
-                chosen.policies.push(Chosen { part, fault });
-            }
-        }
-        for _ in 0..rest.count(4 + Part::SIZE)? {
-            let (number, part) = (rest.u32()?, Part::read(&mut rest)?);
-            let Judged { for_certain, fault, .. } = of(number)?;
-            if for_certain || fault.is_some() {
-                chosen.waivers.push(Chosen { part, fault });
-            }
-        }
-        rest.end()?;
-        Ok(chosen)
+    /// The chunks in which something for a container can stand.
+    pub(super) fn chunks_for(&self, facts: &Facts) -> Vec<Part> {
+        let namespaces = facts.namespace.iter().flat_map(Fact::values);
+        let numbers: BTreeSet<usize> = std::iter::once(0)
+            .chain(namespaces.map(|namespace| chunk_of(namespace, self.chunks.len())))
+            .collect();
+        let chunks = numbers.into_iter().filter_map(|number| self.chunks.get(number));
+        chunks.filter(|part| part.length > 0).copied().collect()
     }
 }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::bytes::Reader;
 use super::encode::Stated;
-use super::index::{Chosen, HEADER, Index, MAGIC, Part, Root};
+use super::index::{Chosen, HEADER, Index, MAGIC, Part, Root, Selected};
 use super::waiver::Kept;
 use super::{MAX_PART, SnapshotError, build, damaged, sha256};
 use crate::demands::{Selection, fault_of_waiver};
@@ -95,7 +95,11 @@ impl<F: ReadAt> Snapshot<F> {
         built_in: BuiltIn,
     ) -> Result<(Selection, Floor), SnapshotError> {
         let index = self.current()?;
-        let selected = index.select(facts)?;
+        let mut selected = Selected::default();
+        for chunk in index.chunks_for(facts) {
+            selected.add(&self.checked(chunk)?, facts)?;
+        }
+        let selected = selected.in_order();
         let mut selection = Selection::default();
         for Chosen { part, fault } in selected.policies {
             let Stated { terms, floor } = self.decode(part)?;
@@ -167,6 +171,12 @@ impl<F: ReadAt> Snapshot<F> {
     }
 
     fn decode<T: DeserializeOwned>(&self, part: Part) -> Result<T, SnapshotError> {
+        serde_json::from_slice(&self.checked(part)?)
+            .map_err(|error| damaged(format!("a part: {error}")))
+    }
+
+    /// The bytes of a part.
+    fn checked(&self, part: Part) -> Result<Vec<u8>, SnapshotError> {
         let end = part.offset.checked_add(part.length);
         if end.is_none_or(|end| end > self.parts) {
             return Err(damaged("a part lies outside of it"));
@@ -175,7 +185,7 @@ impl<F: ReadAt> Snapshot<F> {
         if sha256(&bytes) != part.digest {
             return Err(damaged("a part is not the one that its index names"));
         }
-        serde_json::from_slice(&bytes).map_err(|error| damaged(format!("a part: {error}")))
+        Ok(bytes)
     }
 
     /// The files that it was made from, whichever version of coaming wrote it.

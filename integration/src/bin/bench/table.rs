@@ -40,12 +40,23 @@ impl Table {
             }
             text.push('\n');
         }
-        std::io::stdout().write_all(text.as_bytes()).map_err(|source| Error::Io {
-            operation: "write",
-            object: "standard output".to_owned(),
-            source,
-        })
+        say(&text)
     }
+}
+
+/// On standard output.
+pub(crate) fn say(text: &str) -> Result<(), Error> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|source| Error::Io {
+        operation: "write",
+        object: "standard output".to_owned(),
+        source,
+    })
+}
+
+/// The value below which this share of sorted values lies.
+pub(crate) fn at_share(sorted: &[f64], share: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
 /// The middle of the values, the lowest and the highest.
