@@ -43,9 +43,12 @@ pub fn decide_with(request: &Request<'_>, floor: &Floor, memory: &dyn Memory) ->
     reject_reserved(request.spec, &mut pass.reasons);
     floor.visit(&mut pass);
     // The floor must hold of the outcome, whatever the controls did to each other's fields.
-    let mut check = Pass::new(request, pass.spec.clone(), memory);
+    let mut check = Pass::new(request, std::mem::take(&mut pass.spec), memory);
     floor.visit(&mut check);
+    // As it was: where a second look changed it, nothing starts.
+    let spec = check.spec;
     if pass.reasons.is_empty() {
+        pass.reasons.extend(check.reasons);
         pass.reasons.extend(check.changes.into_iter().map(|change| Reason {
             control: change.control,
             field: change.field,
@@ -62,8 +65,8 @@ pub fn decide_with(request: &Request<'_>, floor: &Floor, memory: &dyn Memory) ->
     }
     let mut notes = Vec::new();
     note_unknown_fields(request.spec, "", &mut notes);
-    let seccomp = view::at(&pass.spec, "linux.seccomp").cloned();
-    match launch::plan(request.door, pass.spec, pass.layers) {
+    let seccomp = view::at(&spec, "linux.seccomp").cloned();
+    match launch::plan(request.door, spec, pass.layers) {
         Ok((spec, launch)) => {
             notes.extend(launch.open_ends());
             Verdict::Admit(Box::new(Admission {
@@ -170,11 +173,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Which clauses alone find fault with a field; all of them where none does alone.
-    fn demanders<R: Rule>(
-        clauses: &[Clause<R>],
-        field: &str,
-        each: &[Vec<Finding>],
-    ) -> Vec<Source> {
+    fn demanders<R: Rule>(clauses: &[Clause<R>], field: &str, each: &[&[Finding]]) -> Vec<Source> {
         let alone: Vec<Source> = clauses
             .iter()
             .zip(each)
@@ -219,15 +218,17 @@ impl Visitor for Pass<'_> {
         let mut edits = Vec::new();
         if !findings.is_empty() {
             // Only now is it asked who demanded what: most requests are within most rules.
-            let each: Vec<Vec<Finding>> = match clauses.as_slice() {
-                [_] => vec![findings.clone()],
-                clauses => {
-                    let asked = Asked { in_brief: true, ..asked };
-                    clauses.iter().map(|clause| clause.rule.tighten(&asked)).collect()
-                }
+            let in_brief = Asked { in_brief: true, ..asked };
+            let alone: Vec<Vec<Finding>> = match clauses.as_slice() {
+                [_] => Vec::new(),
+                clauses => clauses.iter().map(|clause| clause.rule.tighten(&in_brief)).collect(),
+            };
+            let each: Vec<&[Finding]> = match clauses.as_slice() {
+                [_] => vec![&findings],
+                _ => alone.iter().map(Vec::as_slice).collect(),
             };
             for (clause, alone) in clauses.iter().zip(&each) {
-                for finding in alone {
+                for finding in *alone {
                     if clause.action == Action::Refuse || finding.remedy.is_none() {
                         self.reasons.push(Reason {
                             control: R::CONTROL.to_owned(),
@@ -239,8 +240,11 @@ impl Visitor for Pass<'_> {
                     }
                 }
             }
-            for finding in findings {
-                let policies = Self::demanders(&clauses, &finding.field, &each);
+            let demanders: Vec<Vec<Source>> = findings
+                .iter()
+                .map(|finding| Self::demanders(&clauses, &finding.field, &each))
+                .collect();
+            for (finding, policies) in findings.into_iter().zip(demanders) {
                 let Some(remedy) = finding.remedy else {
                     // Wider than the rules only together (an empty intersection, say).
                     if !self.reasons.iter().any(|reason| reason.field == finding.field) {

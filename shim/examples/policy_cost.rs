@@ -1,4 +1,4 @@
-//! What policy costs a start, in CPU time: with one policy and with a thousand, from the directory and from its
+//! What policy costs a start, in CPU time: with one policy and with thousands, from the directory and from its
 //! snapshot. Part of `make bench`.
 
 use std::error::Error;
@@ -35,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("1,000, each for a namespace", 1000, Spread::Namespaces),
         ("1,000, each for a prefix of one", 1000, Spread::Prefixes),
         ("1,000, each for an image", 1000, Spread::Images),
-        ("1,000 in one file", 1000, Spread::OneFile),
+        ("1,000 in one file", 1000, Spread::Files),
+        ("10,000 in ten files", 10_000, Spread::Files),
     ] {
         measure(name, count, spread)?;
     }
@@ -47,7 +48,8 @@ enum Spread {
     Namespaces,
     Prefixes,
     Images,
-    OneFile,
+    /// Each for a namespace, and a thousand to a file.
+    Files,
 }
 
 fn measure(name: &str, count: usize, spread: Spread) -> Result<(), Box<dyn Error>> {
@@ -110,10 +112,10 @@ fn measure(name: &str, count: usize, spread: Spread) -> Result<(), Box<dyn Error
 }
 
 fn write(directory: &Path, count: usize, spread: Spread) -> std::io::Result<()> {
-    let mut all = String::new();
+    let mut file = String::new();
     for number in 0..count {
         let selector = match spread {
-            Spread::Namespaces | Spread::OneFile => format!("namespaces: [team-{number}]"),
+            Spread::Namespaces | Spread::Files => format!("namespaces: [team-{number}]"),
             Spread::Prefixes => format!("namespaces: ['team-{number}*']"),
             Spread::Images => format!("images: ['registry/team-{number}/*']"),
         };
@@ -123,13 +125,16 @@ fn write(directory: &Path, count: usize, spread: Spread) -> std::io::Result<()> 
              capabilities: {{allow: [NET_BIND_SERVICE, KILL]}}\n  seccomp: {{denySyscalls: [keyctl, bpf]}}\n  \
              landlock: {{read: [/usr, /etc, /proc], write: [/tmp, /dev], execute: [/usr/bin]}}\n"
         );
-        if spread == Spread::OneFile {
-            all.push_str(&format!("---\n{text}"));
+        if spread == Spread::Files {
+            file.push_str(&format!("---\n{text}"));
+            if number % 1000 == 999 {
+                fs::write(directory.join(format!("{number:05}.yaml")), std::mem::take(&mut file))?;
+            }
         } else {
             fs::write(directory.join(format!("{number:04}.yaml")), text)?;
         }
     }
-    if spread == Spread::OneFile { fs::write(directory.join("all.yaml"), all) } else { Ok(()) }
+    Ok(())
 }
 
 /// A container as containerd asks for one, in the namespace of the first policy.

@@ -324,7 +324,7 @@ mod tests {
         };
         let found = Privileged(false).tighten(&asked);
         let mut after = spec.clone();
-        found[0].remedy.iter().flatten().for_each(|edit| edit.apply(&mut after));
+        found[0].remedy.clone().into_iter().flatten().for_each(|edit| edit.apply(&mut after));
         let kept = json!({"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"]});
         assert_eq!(after["process"]["capabilities"], kept);
         assert!(Privileged(true).tighten(&asked).is_empty());

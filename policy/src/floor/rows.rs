@@ -100,7 +100,7 @@ fn outcome<R: Rule>(rule: &R, request: &Value) -> Option<Value> {
     let asked = Asked::of(request, &facts, &node);
     let mut after = request.clone();
     for finding in rule.tighten(&asked) {
-        finding.remedy?.iter().for_each(|edit: &Edit| edit.apply(&mut after));
+        finding.remedy?.into_iter().for_each(|edit: Edit| edit.apply(&mut after));
     }
     Some(after)
 }

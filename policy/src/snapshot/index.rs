@@ -68,8 +68,8 @@ impl Part {
     }
 }
 
-/// How many policies of known namespaces come to a chunk.
-const TO_A_CHUNK: usize = 16;
+/// How many policies of known namespaces come to a chunk; in the tests' small sets, few.
+const TO_A_CHUNK: usize = if cfg!(test) { 1 } else { 16 };
 const MAX_CHUNKS: usize = 4096;
 
 /// The chunks that are written.

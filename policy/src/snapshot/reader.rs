@@ -44,7 +44,7 @@ impl ReadAt for Vec<u8> {
 /// A snapshot whose index has been checked.
 #[derive(Debug)]
 pub struct Snapshot<F> {
-    from: F,
+    pub(super) from: F,
     /// Header and index.
     front: Vec<u8>,
     parts: u64,

@@ -22,10 +22,10 @@ impl Edit {
 
     /// Applies the edit. A value on the way that is not an object is replaced by one: the tree was
     /// malformed there, and what the floor asks for takes its place.
-    pub fn apply(&self, tree: &mut Value) {
+    pub fn apply(self, tree: &mut Value) {
         match self {
-            Edit::Set(field, value) => set(tree, field, value.clone()),
-            Edit::Remove(field) => remove(tree, field),
+            Edit::Set(field, value) => set(tree, &field, value),
+            Edit::Remove(field) => remove(tree, &field),
         }
     }
 }

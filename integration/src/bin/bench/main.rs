@@ -50,7 +50,8 @@ fn measure() -> Result<(), Error> {
     let setting = setting(containerd)?;
     table::say(&format!("{setting:#}\n"))?;
     if wanted("starts") {
-        let figures = starts::measure(containerd, (runc, crun), number("COAMING_BENCH_STARTS", 60))?;
+        let figures =
+            starts::measure(containerd, (runc, crun), number("COAMING_BENCH_STARTS", 60))?;
         figures.iter().try_for_each(|figure| table::say(&figure.text()))?;
         let folder = std::env::var_os("COAMING_BENCH_OUT").unwrap_or("target/bench".into());
         report::keep(&figures, &setting, folder.as_ref())?;

@@ -111,7 +111,8 @@ impl Figure {
         const LEFT: f64 = 270.0;
         const WIDTH: f64 = 560.0;
         const STEP: f64 = 26.0;
-        let shares = |row: &Row| [0.05, 0.25, 0.5, 0.75, 0.95].map(|at| at_share(&row.sorted(), at));
+        let shares =
+            |row: &Row| [0.05, 0.25, 0.5, 0.75, 0.95].map(|at| at_share(&row.sorted(), at));
         let most = self.rows.iter().map(|row| shares(row)[4]).fold(0.0, f64::max);
         let x = |value: f64| LEFT + WIDTH * value / most;
         let height = STEP * (self.rows.len() as f64 + 2.2);

@@ -94,7 +94,9 @@ pub(crate) fn measure(
         for turn in 0..PEERS.len() {
             let at = (turn + round) % PEERS.len();
             let (Some(peer), Some(taken)) = (PEERS.get(at), taken.get_mut(at)) else { continue };
-            let (Some(node), Some(cri)) = (nodes.get(peer.node), cris.get(peer.node)) else { continue };
+            let (Some(node), Some(cri)) = (nodes.get(peer.node), cris.get(peer.node)) else {
+                continue;
+            };
             let once = once(node, cri, peer, round)?;
             if round > 0 {
                 taken.push(once);
