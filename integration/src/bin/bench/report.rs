@@ -27,7 +27,7 @@ pub(crate) struct Row {
 }
 
 /// What is said of a row.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
+#[derive(Debug, Clone, Copy)]
 struct Summary {
     p50: f64,
     p95: f64,
@@ -95,7 +95,11 @@ impl Figure {
         let rows: Vec<Value> = self
             .summaries()
             .into_iter()
-            .map(|(row, summary)| json!({"name": row.name, "summary": summary, "rounds": row.rounds}))
+            .map(|(row, summary)| {
+                let Summary { p50, p95, p99, ratio, quartiles, ratio_p99 } = summary;
+                json!({"name": row.name, "p50": p50, "p95": p95, "p99": p99, "ratio": ratio,
+                       "ratioQuartiles": quartiles, "ratioOfP99": ratio_p99, "rounds": row.rounds})
+            })
             .collect();
         json!({"title": self.title, "unit": self.unit, "base": self.base, "rows": rows})
     }

@@ -218,5 +218,5 @@ fn cpu(node: &Node) -> Result<f64, Error> {
     text.trim()
         .parse::<f64>()
         .map(|used| used / per_ms)
-        .map_err(|error| Error::malformed("the cgroup's processor time")(error.to_string()))
+        .map_err(|error| Error::Unavailable(format!("the cgroup's processor time: {error}")))
 }
