@@ -1,6 +1,7 @@
 # Builds, tests and installs coaming. `make` alone lists what there is.
 
 CARGO ?= cargo
+GNU := x86_64-unknown-linux-gnu
 MUSL := x86_64-unknown-linux-musl
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -24,9 +25,9 @@ help: ## Show this list
 prerequisites: ## Install what the build needs (Debian, as root; tests and demo install the rest)
 	@integration/install.sh --build
 
-build: ## Build the programs for release
-	$(CARGO) build --release --locked -p coaming-shim -p coaming-labels -p containerd-shim-coaming -p coaming-cli --bins
-	$(CARGO) build --release --locked --target $(MUSL) -p coaming-hooks -p coaming-hook-harness --bins
+build: ## Build the programs for release, all of them static
+	packaging/static.sh $(CARGO) build --release --locked --target $(GNU) -p coaming-shim -p coaming-cli --bins
+	$(CARGO) build --release --locked --target $(MUSL) -p containerd-shim-coaming -p coaming-labels -p coaming-hooks -p coaming-hook-harness --bins
 
 install: ## Install what was built (as root; DESTDIR is honoured)
 	@DESTDIR='$(DESTDIR)' TARGET='$(TARGET)' packaging/install.sh install

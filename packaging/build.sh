@@ -20,5 +20,7 @@ for registry in "${CARGO_HOME:-${HOME:-/root}/.cargo}"/registry/src/*; do flags+
 CARGO_ENCODED_RUSTFLAGS=$(printf -- '--remap-path-prefix=%s\n' "${flags[@]}" | paste -sd '\037')
 unset RUSTFLAGS
 export CARGO_ENCODED_RUSTFLAGS CARGO_TARGET_DIR=$target
-cargo build --quiet --release --locked -p coaming-shim -p coaming-labels -p containerd-shim-coaming -p coaming-cli --bins
-cargo build --quiet --release --locked --target "$musl" -p coaming-hooks -p coaming-hook-harness --bins
+# Those of static.sh do not come to these.
+CARGO_ENCODED_RUSTFLAGS=$CARGO_ENCODED_RUSTFLAGS$(printf '\037')-Ctarget-feature=+crt-static \
+    packaging/static.sh cargo build --quiet --release --locked --target x86_64-unknown-linux-gnu -p coaming-shim -p coaming-cli --bins
+cargo build --quiet --release --locked --target "$musl" -p containerd-shim-coaming -p coaming-labels -p coaming-hooks -p coaming-hook-harness --bins

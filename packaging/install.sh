@@ -102,8 +102,8 @@ entries() {
 
 source_of() {
     case $1 in
-        native/*) echo "$TARGET/release/${1#*/}" ;;
-        static/*) echo "$TARGET/x86_64-unknown-linux-musl/release/${1#*/}" ;;
+        libc/*) echo "$TARGET/x86_64-unknown-linux-gnu/release/${1#*/}" ;;
+        musl/*) echo "$TARGET/x86_64-unknown-linux-musl/release/${1#*/}" ;;
         made/*) echo "$MADE/${1#*/}" ;;
         sbom) echo "$SBOM" ;;
         *) echo "packaging/$1" ;;
@@ -166,7 +166,7 @@ record() {
 
 # Manual pages and completions, by the program itself: it alone knows its commands.
 make_documentation() {
-    local coaming=$TARGET/release/coaming shell
+    local coaming=$TARGET/x86_64-unknown-linux-gnu/release/coaming shell
     [[ -x $coaming ]] || die "$coaming is missing: run \`make build\` first"
     MADE=$(mktemp -d)
     trap 'rm -rf "$MADE"' EXIT

@@ -12,6 +12,8 @@ use crate::{Error, output};
 pub(crate) const BUILT: &str = "COAMING_BUILT";
 
 const MUSL: &str = "x86_64-unknown-linux-musl";
+/// Static too, by `packaging/static.sh`.
+const GNU: &str = "x86_64-unknown-linux-gnu";
 
 /// coaming's own programs, as released.
 #[derive(Clone, Debug)]
@@ -42,18 +44,19 @@ pub fn binaries() -> Result<&'static Binaries, Error> {
     static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
     once(&BUILT, || {
         // Together, as `make build` does: features of shared dependencies are those of all, and nothing is built twice.
-        let packages = ["coaming-shim", "coaming-labels", "containerd-shim-coaming", "coaming-cli"];
-        let native = build(&packages, None)?;
-        let fixed = build(&["coaming-hooks", "coaming-hook-harness"], Some(MUSL))?;
+        let with_libc = build(&["coaming-shim", "coaming-cli"], Some(GNU))?;
+        let packages =
+            ["coaming-hooks", "coaming-hook-harness", "coaming-labels", "containerd-shim-coaming"];
+        let small = build(&packages, Some(MUSL))?;
         Ok(Binaries {
-            wrapper: find(&native, "coaming-runc")?,
-            shim: find(&native, "containerd-shim-coaming-v1")?,
-            cli: find(&native, "coaming")?,
-            launcher: find(&fixed, "coaming-init")?,
-            hook: find(&fixed, "coaming-hook")?,
-            validator: find(&native, "coaming-validator")?,
-            labels: find(&native, "coaming-labels")?,
-            hook_test: find(&fixed, "coaming-hook-test")?,
+            wrapper: find(&with_libc, "coaming-runc")?,
+            shim: find(&small, "containerd-shim-coaming-v1")?,
+            cli: find(&with_libc, "coaming")?,
+            launcher: find(&small, "coaming-init")?,
+            hook: find(&small, "coaming-hook")?,
+            validator: find(&with_libc, "coaming-validator")?,
+            labels: find(&small, "coaming-labels")?,
+            hook_test: find(&small, "coaming-hook-test")?,
         })
     })
 }
@@ -105,8 +108,13 @@ fn build(packages: &[&str], target: Option<&str>) -> Result<Vec<PathBuf>, Error>
         let entries = folders.split(':').filter_map(|folder| std::fs::read_dir(folder).ok());
         return Ok(entries.flatten().filter_map(|entry| Some(entry.ok()?.path())).collect());
     }
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = match target {
+        Some(GNU) => Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/static.sh")),
+        _ => Command::new("env"),
+    };
     command
+        .arg(cargo)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .args([
             "build",

@@ -206,7 +206,15 @@ pub(crate) fn inherited_listener() -> std::io::Result<std::os::unix::net::UnixLi
         return Err(nix::errno::Errno::ENOTSOCK.into());
     }
     // SAFETY: nothing has been opened yet, so that nobody here owns any of these.
-    unsafe { nix::libc::close_range((INHERITED + 1).cast_unsigned(), nix::libc::c_uint::MAX, 0) };
+    unsafe {
+        // By its number: the libc crate has no function of this name for musl.
+        nix::libc::syscall(
+            nix::libc::SYS_close_range,
+            (INHERITED + 1).cast_unsigned(),
+            nix::libc::c_uint::MAX,
+            0,
+        )
+    };
     // SAFETY: descriptor 3 is a listening socket that this program did not open, so nothing else here owns it.
     Ok(unsafe { std::os::unix::net::UnixListener::from_raw_fd(INHERITED) })
 }

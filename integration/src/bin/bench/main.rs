@@ -2,7 +2,7 @@
 //! with coaming's wrapper behind them: memory per pod, creates at once, execs, and the way of a large output. Then what a
 //! system call costs under the merged filter, and what many policies cost a start.
 //!
-//! `COAMING_BENCH_ONLY` names those to run (`starts density creates execs output syscalls policies`); `COAMING_BENCH_STARTS`
+//! `COAMING_BENCH_PEERS` names those of the starts that are compared, with `;` between them. `COAMING_BENCH_ONLY` names those to run (`starts density creates execs output syscalls policies`); `COAMING_BENCH_STARTS`
 //! is the number of rounds of starts (60), `COAMING_BENCH_PODS` that of pods (50), `COAMING_BENCH_CREATES` that of creates at
 //! once (24). `COAMING_BENCH_OUT` is the folder for JSON and plots (`target/bench`).
 

@@ -21,20 +21,20 @@ impl Table {
 
     /// With a last row: the second by the first, where there are two.
     pub(crate) fn show(&self) -> Result<(), Error> {
-        let mut text = format!("\n{}\n{:<18}", self.title, "");
+        let mut text = format!("\n{}\n{:<24}", self.title, "");
         for column in &self.columns {
             text += &format!("{column:>16}");
         }
         text.push('\n');
         for (name, values) in &self.rows {
-            text += &format!("{name:<18}");
+            text += &format!("{name:<24}");
             for value in values {
                 text += &format!("{value:>16.2}");
             }
             text.push('\n');
         }
         if let [(_, first), (_, second)] = self.rows.as_slice() {
-            text += &format!("{:<18}", "ratio");
+            text += &format!("{:<24}", "ratio");
             for (first, second) in first.iter().zip(second) {
                 text += &format!("{:>16.2}", second / first);
             }
