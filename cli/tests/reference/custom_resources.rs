@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::{accepts, is_current};
 
 fn printed() -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_coaming"))
-        .args(["schema", "custom-resources"])
-        .output()
-        .unwrap();
+    said(&["schema", "custom-resources"])
+}
+
+fn said(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_coaming")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -31,7 +32,12 @@ fn schema(kind: &str) -> Value {
 
 #[test]
 fn the_committed_definitions_are_those_of_the_types() {
-    is_current("packaging/kubernetes/crds.yaml", &printed());
+    let documents = said(&["admission-policy", "--documents"]);
+    for (file, text) in [("crds.yaml", &printed()), ("admission-documents.yaml", &documents)] {
+        is_current(&format!("packaging/kubernetes/{file}"), text);
+    }
+    is_current("packaging/kubernetes/chart/crds/crds.yaml", &printed());
+    is_current("packaging/kubernetes/chart/templates/admission-documents.yaml", &documents);
 }
 
 /// "Specifying a structural schema", Kubernetes' documentation of CustomResourceDefinitions, and what apiextensions/v1 forbids besides.
