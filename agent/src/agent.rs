@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::time::{interval, sleep_until};
+use tokio::time::{interval, sleep_until, timeout};
 
 use crate::directory::{Directory, Written};
 use crate::error::AgentError;
@@ -98,7 +98,7 @@ pub async fn run(
     let mut watched = Watched::default();
     let mut follower = Follower::of(&place.journal);
     let mut limit = Limit::default();
-    let reporter = Reporter::of(client.clone(), &settings.node).await;
+    let mut reporter = Reporter::of(client.clone(), &settings.node);
     let began = Instant::now();
     let mut state = State {
         place,
@@ -263,8 +263,16 @@ async fn tell(
         let Ok(event) = serde_json::from_value::<Event>(event) else { continue };
         let events = Api::<Event>::namespaced(client.clone(), &told.pod.0);
         // The journal has it; an Event that is lost is lost.
-        if let Err(error) = events.create(&PostParams::default(), &event).await {
-            log(&format!("cannot write an Event of {}/{}: {error}", told.pod.0, told.pod.1));
+        let written = timeout(report::ANSWER, events.create(&PostParams::default(), &event)).await;
+        let why = match &written {
+            Ok(Ok(_)) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        log(&format!("cannot write an Event of {}/{}: {why}", told.pod.0, told.pod.1));
+        // Whatever else there is would be waited for as long.
+        if written.is_err() {
+            return;
         }
     }
 }

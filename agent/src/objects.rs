@@ -70,15 +70,18 @@ impl Cluster {
             ("coaming.dev/v1alpha1", "Policy") => Kind::Policy,
             ("coaming.dev/v1alpha1", "Waiver") => Kind::Waiver,
             ("v1", "ConfigMap") => {
-                let part = object["metadata"]["labels"][LABEL].as_str().unwrap_or_default();
-                let map = ConfigMap::of(part, &object["data"], object.get("binaryData").is_some());
+                let labels = object.pointer("/metadata/labels");
+                let part = labels.and_then(|labels| labels.get(LABEL)).and_then(Value::as_str);
+                let data = object.get("data").unwrap_or(&Value::Null);
+                let binary = object.get("binaryData").is_some();
+                let map = ConfigMap::of(part.unwrap_or_default(), data, binary);
                 if self.maps.insert(name.clone(), map).is_some() {
                     return Err(format!("the ConfigMap {name:?} stands there twice"));
                 }
                 return Ok(());
             }
             ("v1", "List") => {
-                let items = object["items"].as_array().into_iter().flatten();
+                let items = object.get("items").and_then(Value::as_array).into_iter().flatten();
                 return items.into_iter().try_for_each(|item| self.take(item));
             }
             (version, kind) => {

@@ -1,6 +1,9 @@
 //! What the agent tells the API server of its node: one small object, written when it says something else than before.
 
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff;
+use std::time::Duration;
+
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use kube::client::Body;
@@ -9,9 +12,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use tokio::time::timeout;
+
 use crate::error::AgentError;
 use crate::set::Fault;
 
+/// How long an answer of the API server is waited for.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 /// The most errors that are told.
 const MAX_ERRORS: usize = 20;
 /// The most characters of a message.
@@ -93,13 +100,16 @@ impl Report {
     /// The object as it is applied.
     pub fn object(&self, node: &str, uid: Option<&str>, now: &str) -> Value {
         let mut status = json!(self);
-        status["observedAt"] = json!(now);
-        let mut metadata = json!({"name": node, "labels": {"app.kubernetes.io/name": "coaming"}});
-        // Gone with its node.
-        if let Some(uid) = uid {
-            metadata["ownerReferences"] =
-                json!([{"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}]);
+        if let Value::Object(fields) = &mut status {
+            fields.insert("observedAt".to_owned(), json!(now));
         }
+        // Gone with its node.
+        let owners: Vec<Value> = uid
+            .iter()
+            .map(|uid| json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}))
+            .collect();
+        let labels = json!({"app.kubernetes.io/name": "coaming"});
+        let metadata = json!({"name": node, "labels": labels, "ownerReferences": owners});
         json!({"apiVersion": "coaming.dev/v1alpha1", "kind": "NodeReport", "metadata": metadata, "status": status})
     }
 }
@@ -112,40 +122,51 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// The reporter of a node; its uid is asked for, so that the report goes with the node.
-    pub async fn of(client: Client, node: &str) -> Reporter {
-        let nodes = kube::Api::<k8s_openapi::api::core::v1::Node>::all(client.clone());
-        let uid = nodes.get(node).await.ok().and_then(|found| found.metadata.uid);
-        Reporter { client, node: node.to_owned(), uid }
+    /// The reporter of a node.
+    pub fn of(client: Client, node: &str) -> Reporter {
+        Reporter { client, node: node.to_owned(), uid: None }
     }
 
     /// Writes a report; gives by how much the node's clock is ahead, where that is worth telling.
     ///
     /// # Errors
-    /// What the API server answered.
+    /// What the API server answered, or that it did not.
     pub async fn write(
-        &self,
+        &mut self,
         report: &Report,
         now: jiff::Timestamp,
     ) -> Result<Option<i64>, AgentError> {
         let failed =
-            |why: String| AgentError::Write { what: format!("NodeReport {}", self.node), why };
+            |node: &str, why: String| AgentError::Write { what: format!("NodeReport {node}"), why };
+        match timeout(ANSWER, self.apply(report, now)).await {
+            Ok(written) => written.map_err(|why| failed(&self.node, why)),
+            Err(_) => Err(failed(&self.node, format!("no answer within {} s", ANSWER.as_secs()))),
+        }
+    }
+
+    async fn apply(
+        &mut self,
+        report: &Report,
+        now: jiff::Timestamp,
+    ) -> Result<Option<i64>, String> {
+        if self.uid.is_none() {
+            // So that the report goes with the node; without it, it is written all the same.
+            let nodes = kube::Api::<Node>::all(self.client.clone());
+            self.uid = nodes.get(&self.node).await.ok().and_then(|found| found.metadata.uid);
+        }
         let object = report.object(&self.node, self.uid.as_deref(), &seconds(now));
         let parameters = PatchParams::apply("coaming-agent").force();
         let request = Request::new("/apis/coaming.dev/v1alpha1/nodereports")
             .patch(&self.node, &parameters, &Patch::Apply(&object))
-            .map_err(|error| failed(error.to_string()))?;
-        let answer = self
-            .client
-            .send(request.map(Body::from))
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let (head, body) = answer.into_parts();
+            .map_err(|error| error.to_string())?;
+        let answer = self.client.send(request.map(Body::from)).await;
+        let (head, body) = answer.map_err(|error| error.to_string())?.into_parts();
         if !head.status.is_success() {
             let bytes = body.collect_bytes().await.unwrap_or_default();
             let said: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            let message = short(said["message"].as_str().unwrap_or_default(), MAX_MESSAGE);
-            return Err(failed(format!("{} {message}", head.status)));
+            let message =
+                short(said.get("message").and_then(Value::as_str).unwrap_or_default(), MAX_MESSAGE);
+            return Err(format!("{} {message}", head.status));
         }
         let date = head.headers.get("date").and_then(|date| date.to_str().ok());
         Ok(date.and_then(|date| skew(date, now)))
