@@ -86,13 +86,16 @@ fn structural(root: &Value, part: &Value, depth: usize) -> Result<Value, Command
             ("title" | "$schema" | "default" | "uniqueItems", _) => {}
             ("format", Value::String(format)) => {
                 let bound = match format.as_str() {
-                    "uint8" => json!(u8::MAX),
-                    "uint16" => json!(u16::MAX),
-                    "uint32" => json!(u32::MAX),
-                    "uint64" => json!(i64::MAX),
+                    "uint8" => Some(u32::from(u8::MAX)),
+                    "uint16" => Some(u32::from(u16::MAX)),
+                    "uint32" => Some(u32::MAX),
+                    // The API server reads bounds as floating point, in which that of int64 is beyond int64.
+                    "uint64" => None,
                     other => return Err(unknown(other)),
                 };
-                made.entry("maximum").or_insert(bound);
+                if let Some(bound) = bound {
+                    made.entry("maximum").or_insert(json!(bound));
+                }
                 made.insert("format".to_owned(), json!("int64"));
             }
             (
