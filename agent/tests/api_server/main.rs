@@ -2,6 +2,7 @@
 // A test may stop at the first surprise, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod real;
 mod server;
 
 use std::fs;
@@ -59,6 +60,10 @@ impl Node {
 
     /// An agent at work until the other end of this goes.
     fn agent(&self, server: &Server) -> (oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+        self.work(server.client())
+    }
+
+    fn work(&self, client: kube::Client) -> (oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
         let place = Place {
             directory: Directory::of(&self.directory, self.rules.clone()),
             keeper: self.keeper(),
@@ -72,8 +77,6 @@ impl Node {
             events: true,
             quiet: Duration::from_millis(50),
         };
-        let uri = format!("http://127.0.0.1:{}", server.port).parse().unwrap();
-        let client = kube::Client::try_from(kube::Config::new(uri)).unwrap();
         let (end, ended) = oneshot::channel();
         let work = tokio::spawn(async move {
             agent::run(client, place, settings, async { drop(ended.await) }).await.unwrap();
@@ -391,6 +394,48 @@ async fn refusals_become_events_and_reports_are_tried_again() {
     .await;
     drop(end);
     work.await.unwrap();
+}
+
+/// What docs/kubernetes.md says that agents ask of the API server, counted.
+#[tokio::test]
+async fn forty_nodes_ask_for_what_is_written_down() {
+    const NODES: usize = 40;
+    let server = Server::start(
+        script(
+            vec![of(vec![plain("a")])],
+            (0..NODES).map(|_| vec![Step::Event("ADDED", plain("b"))]).collect(),
+        ),
+        script(vec![of(vec![])], vec![]),
+        script(vec![of(vec![])], vec![]),
+    )
+    .await;
+    let nodes: Vec<Node> = (0..NODES).map(|_| Node::new()).collect();
+    let work: Vec<_> = nodes.iter().map(|node| node.agent(&server)).collect();
+    let is_done =
+        |node: &Node| node.directory.join("kubernetes.yaml").exists() && node.names() == ["a", "b"];
+    until("all nodes", || nodes.iter().all(is_done)).await;
+    let written = |seen: &server::Seen| {
+        seen.method == "PATCH" && seen.body["status"]["written"]["policies"] == 2
+    };
+    until("a report of each", || {
+        server.seen().iter().filter(|seen| written(seen)).count() >= NODES
+    })
+    .await;
+    for (end, work) in work {
+        drop(end);
+        work.await.unwrap();
+    }
+    let seen = server.seen();
+    let count = |is: &dyn Fn(&server::Seen) -> bool| seen.iter().filter(|seen| is(seen)).count();
+    assert_eq!(count(&|seen| seen.path.contains("watch=true")), 3 * NODES);
+    let lists = |seen: &server::Seen| {
+        seen.method == "GET" && !seen.path.contains("watch=true") && !seen.path.contains("/nodes/")
+    };
+    assert_eq!(count(&lists), 3 * NODES);
+    let reports = count(&|seen| seen.method == "PATCH");
+    // Some find out after their first report that their clock differs, or that b came.
+    assert!((NODES..=4 * NODES).contains(&reports), "{reports} reports");
+    println!("{NODES} nodes: {} lists, {} watches, {reports} reports", count(&lists), 3 * NODES);
 }
 
 /// Every field of a report is in its definition; the API server would drop one that is not.

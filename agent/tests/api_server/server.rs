@@ -63,7 +63,7 @@ struct Shared {
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     shared: Arc<Mutex<Shared>>,
-    pub(crate) port: u16,
+    port: u16,
 }
 
 impl Server {
@@ -87,6 +87,11 @@ impl Server {
             }
         });
         server
+    }
+
+    pub(crate) fn client(&self) -> kube::Client {
+        let uri = format!("http://127.0.0.1:{}", self.port).parse().unwrap();
+        kube::Client::try_from(kube::Config::new(uri)).unwrap()
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {

@@ -2,9 +2,6 @@
 //!
 //! COAMING_KUBE_APISERVER names a kubeconfig with every right on a server that may be changed: a kube-apiserver, or the
 //! apiextensions-apiserver alone, which serves nothing but custom resources. Run it with `--ignored`.
-// A test may stop at the first surprise, in its helpers too.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +16,9 @@ use kube::core::Request;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+
+use crate::server::Server;
+use crate::{Node, of, plain, script, until};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -93,6 +93,7 @@ async fn the_definitions_hold_on_kubernetes_own_code() {
     for name in ["heard", "odd"] {
         policies.delete(name, &DeleteParams::default()).await.unwrap();
     }
+    the_agent_works(&client, &policies).await;
     api(&client, "NodeReport", "nodereports")
         .delete("node-1", &DeleteParams::default())
         .await
@@ -257,5 +258,68 @@ async fn reports_are_taken(client: &Client) {
             ("node-1", &json!(errors))
         );
         assert_eq!(kept.data["status"]["written"]["policies"], 3);
+    }
+}
+
+/// What a server of custom resources alone has not (nodes, ConfigMaps, Events) is answered by the stand-in.
+async fn the_agent_works(client: &Client, policies: &Api<DynamicObject>) {
+    let nothing = || script(vec![of(vec![])], vec![]);
+    let stand_in = Server::start(nothing(), nothing(), nothing()).await;
+    let other = stand_in.client();
+    let real = client.clone();
+    let routed = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let to = if request.uri().path().starts_with("/apis/coaming.dev/") {
+            real.clone()
+        } else {
+            other.clone()
+        };
+        async move { to.send(request).await }
+    });
+    let create = async |name: &str| {
+        let mut object: DynamicObject = serde_json::from_value(plain(name)).unwrap();
+        object.metadata =
+            kube::api::ObjectMeta { name: Some(name.to_owned()), ..Default::default() };
+        policies.create(&PostParams::default(), &object).await.unwrap();
+    };
+    for n in 0..100 {
+        create(&format!("p{n}")).await;
+    }
+    let node = Node::new();
+    let (end, work) = node.work(Client::new(routed, "default"));
+    until("a hundred policies", || {
+        node.directory.join("kubernetes.yaml").exists() && node.names().len() == 100
+    })
+    .await;
+    policies.delete("p0", &DeleteParams::default()).await.unwrap();
+    create("late").await;
+    let change = json!({"spec": {"mode": "audit"}});
+    policies.patch("p1", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+    until("what changed", || {
+        let text = fs::read_to_string(node.directory.join("kubernetes.yaml")).unwrap();
+        let names = node.names();
+        names.contains(&"late".to_owned())
+            && !names.contains(&"p0".to_owned())
+            && text.contains(r#""mode":"audit""#)
+    })
+    .await;
+    let digest =
+        node.keeper().in_force(coaming_shim::in_force::Access::Look).unwrap().digest_in_hex();
+    let mut reported = None;
+    for _ in 0..600 {
+        reported = api(client, "NodeReport", "nodereports").get("node-1").await.ok();
+        let status =
+            reported.as_ref().map(|report| report.data["status"].clone()).unwrap_or_default();
+        if status["inForce"]["digest"].as_str() == digest.as_deref()
+            && status["written"]["policies"] == 100
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(reported.unwrap().data["status"]["inForce"]["digest"].as_str(), digest.as_deref());
+    drop(end);
+    work.await.unwrap();
+    for object in policies.list(&Default::default()).await.unwrap() {
+        policies.delete(&object.name_any(), &DeleteParams::default()).await.unwrap();
     }
 }
