@@ -435,7 +435,7 @@ async fn forty_nodes_ask_for_what_is_written_down() {
     let reports = count(&|seen| seen.method == "PATCH");
     // Some find out after their first report that their clock differs, or that b came.
     assert!((NODES..=4 * NODES).contains(&reports), "{reports} reports");
-    println!("{NODES} nodes: {} lists, {} watches, {reports} reports", count(&lists), 3 * NODES);
+    eprintln!("{NODES} nodes: {} lists, {} watches, {reports} reports", count(&lists), 3 * NODES);
 }
 
 /// Every field of a report is in its definition; the API server would drop one that is not.
