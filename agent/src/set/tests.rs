@@ -102,6 +102,30 @@ fn names_that_could_be_paths_are_none() {
     assert!(fault(&all).contains("binaryData"));
 }
 
+/// What YAML may read otherwise is refused, and never written as something else.
+#[test]
+fn numbers_and_long_keys_stay_what_they_are_or_are_refused() {
+    let long = "k".repeat(5000);
+    for spec in [
+        json!(1e16),
+        json!(1e300),
+        json!(-0.0),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(0.1),
+        json!({long: 1}),
+        json!({"": ""}),
+    ] {
+        let Ok(document) = text::document(&json!({"kind": "Policy"}), &spec) else { continue };
+        let read = coaming_policy::document::parse_strict::<Value>("d", &document).unwrap();
+        assert_eq!(read, [json!({"kind": "Policy", "spec": spec})], "{spec}");
+    }
+    for text in ["{\"a\":1}\n---\n{}", "{\"a\":2}", "{\"a\":\"1\"}", "", "{"] {
+        assert!(text::says_only(text, &json!({"a": 1})).is_err(), "{text}");
+    }
+    assert_eq!(text::says_only("{\"a\":1}", &json!({"a": 1})), Ok(()));
+}
+
 /// Whatever an object holds, the document holds that and nothing else.
 #[test]
 fn no_text_breaks_out_of_its_document() {

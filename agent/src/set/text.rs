@@ -12,8 +12,13 @@ pub(super) fn document(head: &Value, spec: &Value) -> Result<String, String> {
     whole.insert("spec".to_owned(), sorted(spec));
     let whole = Value::Object(whole);
     let text = escaped(&whole.to_string());
-    match parse_strict::<Value>("object", &text) {
-        Ok(read) if read.len() == 1 && read.first() == Some(&whole) => Ok(text),
+    says_only(&text, &whole).map(|()| text)
+}
+
+/// That a reader of YAML sees this one document and no other.
+pub(super) fn says_only(text: &str, whole: &Value) -> Result<(), String> {
+    match parse_strict::<Value>("object", text) {
+        Ok(read) if read.len() == 1 && read.first() == Some(whole) => Ok(()),
         Ok(_) => Err("as a document it would say something else than the object does: it has keys or texts that YAML reads in \
                       another way; write them otherwise"
             .to_owned()),
