@@ -60,16 +60,27 @@ fn what_is_rendered_is_what_agents_write() {
         assert_eq!(read(name), *bytes);
     }
     // By the program that people have, too.
-    let checked = run("sha256sum", &folder.path().join("set"), &["--check", "--strict", "SHA256SUMS"]);
+    let checked =
+        run("sha256sum", &folder.path().join("set"), &["--check", "--strict", "SHA256SUMS"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 
     let there = rendered(folder.path(), "set", OBJECTS, &[]);
     assert_eq!(there.status.code(), Some(2), "a folder that is there is not written over");
     let odd = rendered(folder.path(), "odd", &OBJECTS.replace("seccomp:", "secomp:"), &[]);
     let said = String::from_utf8_lossy(&odd.stderr).into_owned();
-    assert!(odd.status.code() == Some(2) && said.contains("Policy payments") && said.contains("seccomp"), "{said}");
+    assert!(
+        odd.status.code() == Some(2)
+            && said.contains("Policy payments")
+            && said.contains("seccomp"),
+        "{said}"
+    );
     assert!(!folder.path().join("odd").exists());
-    let other = rendered(folder.path(), "other", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n", &[]);
+    let other = rendered(
+        folder.path(),
+        "other",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n",
+        &[],
+    );
     assert!(String::from_utf8_lossy(&other.stderr).contains("none of the agent's"));
 }
 
@@ -84,7 +95,8 @@ fn a_signed_set_is_taken_by_a_node_that_takes_no_other() {
     let folder = kept.path();
     let made = run("minisign", folder, &["-G", "-W", "-p", "key.pub", "-s", "key"]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let key = fs::read_to_string(folder.join("key.pub")).unwrap().lines().nth(1).unwrap().to_owned();
+    let key =
+        fs::read_to_string(folder.join("key.pub")).unwrap().lines().nth(1).unwrap().to_owned();
     // A file that stands on every node is in the manifest too.
     let local = folder.join("local");
     fs::create_dir(&local).unwrap();
@@ -99,7 +111,11 @@ fn a_signed_set_is_taken_by_a_node_that_takes_no_other() {
         let said = rendered(folder, name, text, &["--beside", "local"]);
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         let set = folder.join(name);
-        let said = run("minisign", folder, &["-S", "-W", "-s", "key", "-m", &format!("{name}/SHA256SUMS")]);
+        let said = run(
+            "minisign",
+            folder,
+            &["-S", "-W", "-s", "key", "-m", &format!("{name}/SHA256SUMS")],
+        );
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         let read = |name: &str| fs::read_to_string(set.join(name)).unwrap();
         let mut all = cluster(text);

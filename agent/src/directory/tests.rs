@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use coaming_policy::document::read_directory;
+use coaming_shim::in_force::{Access, Keeper};
 use serde_json::json;
 
 use super::*;
@@ -221,4 +222,36 @@ fn a_directory_that_cannot_be_written_is_told() {
     let path = folder.path.join("none");
     let error = Directory::of(&path, Policy::default()).write(&set("a", None)).unwrap_err();
     assert!(error.to_string().contains("none"), "{error}");
+}
+
+/// Starts while the agent writes: each is held to one whole set, and nobody finds the directory broken.
+#[test]
+fn no_start_sees_half_a_set() {
+    let folder = Folder::new();
+    let sets =
+        ["ptrace", "mount", "bpf"].map(|call| set("a", Some(&PROFILE.replace("ptrace", call))));
+    let policy = Policy { loosening: coaming_config::Loosening::Free, ..Policy::default() };
+    let kept = folder.path.with_file_name("kept");
+    let keeper = Keeper::at(folder.path.clone(), policy, kept, folder.path.with_file_name("lock"));
+    let whole: BTreeSet<[u8; 32]> =
+        sets.iter().map(|set| set.beside(&Sources::default()).digest()).collect();
+    assert_eq!(folder.write(&sets[0]), Written::Anew);
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 1..=150 {
+                assert_eq!(folder.write(&sets[round % 3]), Written::Anew);
+            }
+            ended.store(true, std::sync::atomic::Ordering::Release);
+        });
+        let mut seen = BTreeSet::new();
+        while !ended.load(std::sync::atomic::Ordering::Acquire) {
+            let set = keeper.in_force(Access::Keep).unwrap();
+            assert_eq!(set.kept, None);
+            let digest = set.digest.unwrap();
+            assert!(whole.contains(&digest), "a set that nobody wrote");
+            seen.insert(digest);
+        }
+        assert!(seen.len() > 1, "the writer and the starts never met");
+    });
 }
