@@ -23,9 +23,10 @@ use crate::watch::{self, Watched};
 
 /// How long changes are waited for at most before those that came are taken.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the journal is looked at, and what is in force.
+/// How often the journal is looked at.
 const LOOK: Duration = Duration::from_secs(5);
-const LOOK_AT_FORCE: Duration = Duration::from_secs(30);
+/// At which look at what is in force the directory is held against the objects, though none of them changed.
+const LOOKS_PER_WRITE: u64 = 10;
 /// How often a report is written anew that says what it said, so that one can be told from one of a node that is gone.
 const AFRESH: u64 = 6 * 3600;
 
@@ -51,6 +52,8 @@ pub struct Settings {
     pub report_within: u64,
     /// How many seconds after a report that was not taken the next is tried, at least.
     pub after_failure: u64,
+    /// How often is looked at what is in force.
+    pub look: Duration,
     /// Whether Events are written.
     pub events: bool,
     /// For how long nothing must have been heard before what was heard is taken for a set.
@@ -112,7 +115,7 @@ pub async fn run(
     let (mut changed, mut first_change) = (None::<Instant>, None::<Instant>);
     let (mut report_at, mut not_before) = (began + Duration::from_secs(AFRESH), began);
     let mut looks = interval(LOOK);
-    let mut force = interval(LOOK_AT_FORCE);
+    let (mut force, mut looked) = (interval(settings.look), 0_u64);
     let mut end = std::pin::pin!(end);
     loop {
         let due = changed.zip(first_change);
@@ -130,7 +133,14 @@ pub async fn run(
                 (changed, first_change) = (None, None);
                 state.bring(&watched);
             }
-            _ = force.tick() => state.look_at_force(),
+            _ = force.tick() => {
+                looked += 1;
+                // What kept a set from being written may be mended, and what was written may be gone.
+                match state.faults.is_empty() && looked % LOOKS_PER_WRITE != 0 {
+                    true => state.look_at_force(),
+                    false => state.bring(&watched),
+                }
+            }
             _ = looks.tick() => {
                 if settings.events {
                     tell(&client, &settings.node, &mut follower, &mut limit, began).await;

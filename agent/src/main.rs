@@ -75,6 +75,7 @@ fn run(command: Command) -> Result<(), AgentError> {
                     namespace,
                     report_within,
                     after_failure: 30,
+                    look: Duration::from_secs(30),
                     events: !no_events,
                     quiet: Duration::from_secs(1),
                 };

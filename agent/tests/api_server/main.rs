@@ -74,6 +74,7 @@ impl Node {
             namespace: "coaming-system".to_owned(),
             report_within: 1,
             after_failure: 1,
+            look: Duration::from_millis(200),
             events: true,
             quiet: Duration::from_millis(50),
         };
@@ -334,6 +335,36 @@ async fn a_hostile_object_is_reported_and_changes_nothing() {
         .collect();
     inside.sort();
     assert_eq!(inside, ["journal", "policy.d"], "nothing was written elsewhere");
+    drop(end);
+    work.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_mended_on_the_node_needs_no_word_of_the_cluster() {
+    let node = Node::new();
+    let place = node.directory.join("kubernetes.yaml");
+    fs::write(&place, "# somebody's own\n").unwrap();
+    let server = Server::start(
+        script(vec![of(vec![plain("a")])], vec![]),
+        script(vec![of(vec![])], vec![]),
+        script(vec![of(vec![])], vec![]),
+    )
+    .await;
+    let (end, work) = node.agent(&server);
+    until("a report", || {
+        last_report(&server)
+            .is_some_and(|report| report["errors"].to_string().contains("not written by the agent"))
+    })
+    .await;
+    assert_eq!(fs::read_to_string(&place).unwrap(), "# somebody's own\n");
+    fs::remove_file(&place).unwrap();
+    until("the set", || place.exists() && node.names() == ["a"]).await;
+    until("a report without errors", || {
+        last_report(&server).is_some_and(|report| report["errorCount"] == 0)
+    })
+    .await;
+    fs::remove_file(&place).unwrap();
+    until("the set again", || place.exists() && node.names() == ["a"]).await;
     drop(end);
     work.await.unwrap();
 }
