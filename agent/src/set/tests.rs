@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -214,4 +215,45 @@ fn a_signature_is_one_and_whole() {
 #[test]
 fn nothing_is_no_file() {
     assert_eq!(render(&Cluster::default()).unwrap(), Rendered::default());
+}
+
+fn anything() -> impl Strategy<Value = Value> {
+    // Every character, those that YAML minds among them more often.
+    let text = prop_oneof![
+        any::<String>(),
+        "[\\-:?,\\[\\]{}#&*!|>'\"%@` \\n\\r\\t\u{85}\u{2028}\u{feff}~<=a1.]{0,12}"
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(text.clone(), inner, 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever comes: one document that says it, among others, or a refusal.
+    #[test]
+    fn any_object_is_said_as_it_is_or_not_at_all(spec in anything(), name in any::<String>()) {
+        if let Ok(document) = text::document(&json!({"kind": "Policy"}), &spec) {
+            let stream = format!("{HEAD}---\n{document}\n---\n{{}}\n");
+            let read = coaming_policy::document::parse_strict::<Value>("d", &stream).unwrap();
+            prop_assert_eq!(read.len(), 2);
+            prop_assert_eq!(&read[0]["spec"], &spec);
+        }
+        let mut all = cluster(&[]);
+        all.documents.insert((Kind::Policy, name), spec);
+        // Never a panic, and nothing but what a reader takes.
+        if let Ok(set) = render(&all) {
+            prop_assert!(set.beside(&Sources::default()).replay().is_ok());
+        }
+    }
 }
