@@ -153,6 +153,16 @@ fn what_stays_on_a_node_has_no_privilege_and_sees_what_it_needs() {
         [("/etc/coaming", true), ("/etc/coaming/policy.d", false), ("/var/lib/coaming", true)]
     );
     assert!(inits.iter().all(|init| init.restart_policy.is_none()), "what installs ends");
+    // Volumes are mounted before the init container runs: on a new node there is nothing of coaming's yet.
+    for volume in pod.volumes.unwrap() {
+        let path = volume.host_path.unwrap();
+        assert_eq!(
+            path.type_.as_deref(),
+            Some(if path.path == "/" { "Directory" } else { "DirectoryOrCreate" }),
+            "{}",
+            path.path
+        );
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # What the DaemonSet's init container does: puts the programs of its image onto the node below $1, and tells the node's container managers of
 # them. Again changes nothing. Nothing is restarted: the answer says which manager has to be. $2 is where the image is, / by default.
 set -eu
