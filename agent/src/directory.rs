@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use coaming_config::{Policy, Signatures};
 use coaming_policy::document::{Listing, MANIFEST, SIGNATURE, Sources};
@@ -24,11 +25,17 @@ const MANIFESTS: &str = ".manifests";
 /// How many of them are kept: the one before, and the one that was being written when the power went.
 const KEPT_MANIFESTS: usize = 4;
 
+/// How long profiles stay that no set names any more, and how many sets' at most beside the last one's.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+const MAX_LEFT: usize = 8;
+
 /// The policy directory of a node.
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
     policy: Policy,
+    /// How long profiles stay that no set names any more.
+    kept_for: Duration,
 }
 
 /// What became of a set.
@@ -45,7 +52,7 @@ pub enum Written {
 impl Directory {
     /// The directory at a path, under a node's rules.
     pub fn of(path: &Path, policy: Policy) -> Directory {
-        Directory { path: path.to_owned(), policy }
+        Directory { path: path.to_owned(), policy, kept_for: KEPT_FOR }
     }
 
     /// Brings a set into the directory, if the whole directory is right with it.
@@ -241,16 +248,34 @@ impl Directory {
         is_generation(generation).then(|| generation.to_owned())
     }
 
-    /// Removes generations of profiles that no set names; a start that read the last set a moment ago still finds its own.
+    /// Removes generations of profiles that no set names. A start that has read a set a moment ago still finds its own: the last one's
+    /// stays, and others as long as a start may take, few enough for any disk.
     fn forget(&self, keep: &[Option<&str>]) -> Result<(), AgentError> {
         let own = self.path.join(FOLDER);
+        if let Some(Some(before)) = keep.get(1) {
+            // From now on it is not the one in use.
+            let left = own.join(before);
+            if let Ok(folder) = File::open(&left) {
+                folder.set_modified(SystemTime::now()).map_err(AgentError::io("mark", &left))?;
+            }
+        }
         let Ok(entries) = fs::read_dir(&own) else { return Ok(()) };
+        let mut others = Vec::new();
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if is_generation(name) && !keep.contains(&Some(name)) {
-                fs::remove_dir_all(entry.path())
-                    .map_err(AgentError::io("clear away", &entry.path()))?;
+                let left = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+                others.push((left, entry.path()));
+            }
+        }
+        // Those that were left last come first; a clock that was set back keeps none for longer.
+        others.sort_by(|one, other| other.cmp(one));
+        for (place, (left, path)) in others.into_iter().enumerate() {
+            let age = left.and_then(|left| SystemTime::now().duration_since(left).ok());
+            let is_young = age.is_some_and(|age| age < self.kept_for);
+            if place >= MAX_LEFT || !is_young {
+                fs::remove_dir_all(&path).map_err(AgentError::io("clear away", &path))?;
             }
         }
         Ok(())

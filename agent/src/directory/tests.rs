@@ -25,7 +25,12 @@ impl Folder {
     }
 
     fn write(&self, set: &Rendered) -> Written {
-        Directory::of(&self.path, Policy::default()).write(set).unwrap()
+        self.write_and_keep(set, Duration::ZERO)
+    }
+
+    fn write_and_keep(&self, set: &Rendered, kept_for: Duration) -> Written {
+        let directory = Directory::of(&self.path, Policy::default());
+        Directory { kept_for, ..directory }.write(set).unwrap()
     }
 
     fn put(&self, name: &str, text: &str) {
@@ -228,8 +233,8 @@ fn a_directory_that_cannot_be_written_is_told() {
 #[test]
 fn no_start_sees_half_a_set() {
     let folder = Folder::new();
-    let sets =
-        ["ptrace", "mount", "bpf"].map(|call| set("a", Some(&PROFILE.replace("ptrace", call))));
+    let sets = ["ptrace", "mount", "bpf", "reboot", "acct", "swapon"]
+        .map(|call| set("a", Some(&PROFILE.replace("ptrace", call))));
     let policy = Policy { loosening: coaming_config::Loosening::Free, ..Policy::default() };
     let kept = folder.path.with_file_name("kept");
     let keeper = Keeper::at(folder.path.clone(), policy, kept, folder.path.with_file_name("lock"));
@@ -239,8 +244,9 @@ fn no_start_sees_half_a_set() {
     let ended = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for round in 1..=150 {
-                assert_eq!(folder.write(&sets[round % 3]), Written::Anew);
+            for round in 1..=60 {
+                assert_eq!(folder.write_and_keep(&sets[round % 6], KEPT_FOR), Written::Anew);
+                std::thread::sleep(Duration::from_millis(5));
             }
             ended.store(true, std::sync::atomic::Ordering::Release);
         });
@@ -254,4 +260,18 @@ fn no_start_sees_half_a_set() {
         }
         assert!(seen.len() > 1, "the writer and the starts never met");
     });
+}
+
+#[test]
+fn profiles_that_nobody_names_are_few() {
+    let folder = Folder::new();
+    for n in 0..20 {
+        let profile = PROFILE
+            .replace("ptrace", ["ptrace", "mount", "bpf", "acct", "reboot"][n % 5])
+            .replace("ERRNO", ["ERRNO", "LOG", "KILL", "TRAP"][n % 4]);
+        assert_eq!(folder.write_and_keep(&set("a", Some(&profile)), KEPT_FOR), Written::Anew);
+    }
+    let left = fs::read_dir(folder.path.join(FOLDER)).unwrap().flatten();
+    let left = left.filter(|entry| is_generation(entry.file_name().to_str().unwrap())).count();
+    assert_eq!(left, MAX_LEFT + 2);
 }
