@@ -246,3 +246,51 @@ fn the_chart_says_what_the_base_says() {
         assert_eq!(&found[key], object, "{key:?}");
     }
 }
+
+/// Every field of a report is in its definition; the API server would drop one that is not.
+#[test]
+fn a_report_is_what_its_definition_says() {
+    let all = objects();
+    let definition =
+        &all[&("CustomResourceDefinition".to_owned(), "nodereports.coaming.dev".to_owned())];
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let report = coaming_agent::report::Report {
+        agent: "1",
+        clock_skew_seconds: Some(30),
+        written: Some(coaming_agent::report::Written {
+            digest: "d".to_owned(),
+            policies: 1,
+            waivers: 1,
+            profiles: 1,
+            signed: true,
+        }),
+        in_force: coaming_agent::report::InForce {
+            digest: Some("d".to_owned()),
+            since: Some("s".to_owned()),
+            alarm: Some("a".to_owned()),
+        },
+        error_count: 1,
+        errors: vec![coaming_agent::report::Error {
+            object: Some("o".to_owned()),
+            message: "m".to_owned(),
+        }],
+    };
+    fn held(schema: &Value, value: &Value, at: &str) {
+        match value {
+            Value::Object(fields) if schema["properties"].is_object() => {
+                for (name, field) in fields {
+                    let known = &schema["properties"][name];
+                    assert!(known.is_object(), "{at}.{name} is not in the definition");
+                    held(known, field, &format!("{at}.{name}"));
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| held(&schema["items"], item, at)),
+            Value::Object(_) => assert_eq!(at, ".metadata"),
+            Value::String(_) => assert_eq!(schema["type"], "string", "{at}"),
+            Value::Number(_) => assert_eq!(schema["type"], "integer", "{at}"),
+            Value::Bool(_) => assert_eq!(schema["type"], "boolean", "{at}"),
+            Value::Null => panic!("{at}"),
+        }
+    }
+    held(schema, &report.object("node-1", None, "2026-01-01T00:00:00Z"), "");
+}
