@@ -73,14 +73,15 @@ fn of_set(set: &Directory, runtime_classes: &[String]) -> Vec<Value> {
         let name = &document.metadata.value.name;
         let again = names.iter().filter(|known| *known == name).count();
         names.push(name.clone());
-        let name = if again == 0 { name.clone() } else { format!("{name}.{}", again + 1) };
-        made.extend(of_policy(&name, document, floor, set, runtime_classes));
+        // Names of policies have dots, too: what ends with a number is no policy's first.
+        let nth = if again == 0 { String::new() } else { format!(".{}", again + 1) };
+        made.extend(of_policy(&nth, document, floor, set, runtime_classes));
     }
     made
 }
 
 fn of_policy(
-    name: &str,
+    nth: &str,
     document: &PolicyDocument,
     floor: &Floor,
     set: &Directory,
@@ -108,7 +109,7 @@ fn of_policy(
         if validations.is_empty() {
             continue;
         }
-        let name = format!("coaming.{name}.{suffix}");
+        let name = format!("coaming.{}.{suffix}{nth}", document.metadata.value.name);
         let mut conditions = selected.conditions.clone();
         if !runtime_classes.is_empty() {
             conditions.push(json!({
