@@ -17,7 +17,7 @@ export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help prerequisites build install uninstall packages reproducible fmt lint test hunt test-kernels test-packages cross oracle bench fuzz mutants demo clean
+.PHONY: help prerequisites build agent install uninstall packages reproducible fmt lint test hunt test-kernels test-packages cross oracle bench fuzz mutants demo clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -28,6 +28,9 @@ prerequisites: ## Install what the build needs (Debian, as root; tests and demo 
 build: ## Build the programs for release, all of them static
 	packaging/static.sh $(CARGO) build --release --locked --target $(GNU) -p coaming-shim -p coaming-cli --bins
 	$(CARGO) build --release --locked --target $(MUSL) -p containerd-shim-coaming -p coaming-labels -p coaming-hooks -p coaming-hook-harness --bins
+
+agent: ## Build the node agent for Kubernetes, for release (docs/kubernetes.md)
+	$(CARGO) build --release --locked -p coaming-agent --bins
 
 install: ## Install what was built (as root; DESTDIR is honoured)
 	@DESTDIR='$(DESTDIR)' TARGET='$(TARGET)' packaging/install.sh install

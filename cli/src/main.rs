@@ -3,6 +3,7 @@
 //! Nothing here changes a policy, a bundle or a container; `load` alone changes which policies are in force, and
 //! `install` alone what other programs are configured to do.
 
+mod admission;
 mod apparmor;
 mod builtins;
 mod check;
@@ -55,6 +56,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    AdmissionPolicy(admission::Arguments),
     Apparmor(apparmor::Arguments),
     Check(check::Arguments),
     Completions(completions::Arguments),
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
     // Styles go to a terminal alone, and not where NO_COLOR is set.
     let mut out = io::BufWriter::new(anstream::stdout().lock());
     let done = match arguments.command {
+        Command::AdmissionPolicy(arguments) => admission::run(&arguments, &mut out),
         Command::Apparmor(arguments) => apparmor::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Completions(arguments) => completions::run(&arguments, &mut out),

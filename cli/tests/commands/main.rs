@@ -2,6 +2,7 @@
 // A test may stop at the first surprise, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod admission;
 mod app_armor;
 mod check;
 mod check_together;

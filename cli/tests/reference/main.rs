@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod accepts;
+mod custom_resources;
 mod markdown;
 
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ pub use coaming_config::{BuiltIn, DocumentError};
 pub use directory::{Directory, read_directory};
 pub use include::{Include, Part};
 pub use mode::{Mode, Rollout, Terms};
-pub use policy::{Metadata, PolicyDocument, PolicySpec};
+pub use policy::{CONTROLS, MAY_BE_DEGRADED, Metadata, PolicyDocument, PolicySpec};
 pub use selector::{Digest, Match};
 pub use sources::{Listing, MANIFEST, MAX_FILES, SIGNATURE, Sources};
 pub(crate) use waiver::Kind as WaiverKind;

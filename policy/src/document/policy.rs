@@ -186,10 +186,11 @@ macro_rules! control_names {
         &[$(<$rule as crate::controls::Rule>::CONTROL,)*]
     };
 }
-pub(crate) const CONTROLS: &[&str] = crate::for_each_control!(control_names);
+/// The controls, by their names in `spec`.
+pub const CONTROLS: &[&str] = crate::for_each_control!(control_names);
 
 /// Controls that depend on what the node's kernel has.
-const MAY_BE_DEGRADED: [&str; 3] = ["landlock", "appArmor", "seLinux"];
+pub const MAY_BE_DEGRADED: [&str; 3] = ["landlock", "appArmor", "seLinux"];
 
 impl Metadata {
     pub(super) fn check(&self, file: &str, line: u64) -> Result<(), DocumentError> {

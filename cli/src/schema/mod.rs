@@ -1,4 +1,9 @@
-//! `coaming schema`: the JSON Schema of the documents, for editors and CI.
+//! `coaming schema`: the JSON Schema of the documents, for editors, CI and Kubernetes.
+
+mod custom_resources;
+mod structural;
+
+pub(crate) use custom_resources::documents_policy;
 
 use std::io::Write;
 
@@ -30,6 +35,8 @@ enum Document {
     PolicyTest,
     /// The node's configuration, /etc/coaming/config.toml.
     Configuration,
+    /// Policies and waivers as objects of Kubernetes: CustomResourceDefinitions, in YAML.
+    CustomResources,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
@@ -38,6 +45,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
         Document::PolicyTest => schema_for!(PolicyTest),
         Document::Waiver => schema_for!(WaiverDocument),
         Document::Configuration => schema_for!(Configuration),
+        Document::CustomResources => {
+            write!(out, "{}", custom_resources::yaml()?)?;
+            return Ok(Outcome::Fine);
+        }
     };
     output::json(&schema, out)?;
     Ok(Outcome::Fine)
