@@ -9,7 +9,7 @@
 #   integration/install.sh --kernels   that, and QEMU with Debian's kernels, one of them for aarch64: what `make test-kernels` needs
 #   integration/install.sh --cross     what the build needs, and what it needs for aarch64
 #   integration/install.sh --packages  what the build needs, and what `make packages` makes packages with
-#   integration/install.sh --test-packages   that, and what their tests need beside the suites: a fresh Debian
+#   integration/install.sh --test-packages   that, and what their tests need beside the suites: a fresh Debian, and one that boots
 #
 # The folder is /var/cache/coaming-integration, or $COAMING_INTEGRATION_CACHE. It outlives checkouts and `cargo clean`.
 # The machine's own containerd and runtimes are neither installed nor used: a node may have others than Debian's.
@@ -82,6 +82,8 @@ main() {
     if [[ $what == --packages || $what == --test-packages ]]; then
         make_tools
         [[ $what == --packages || -e $CACHE/fresh/versions ]] || fetch_fresh
+        [[ $what == --packages || -e $CACHE/image/versions ]] || fetch_image
+        [[ $what == --packages || -e $CACHE/kernel/versions ]] || fetch_kernel sid
         return
     fi
     for suite in "${SUITES[@]}"; do
@@ -510,18 +512,27 @@ make_tools() {
 # Leaves $CACHE/fresh/{root,versions}: the machine's own Debian with nothing but its least packages, containerd, runc and the libraries
 # that coaming's package depends on, as a node is before coaming is installed.
 fetch_fresh() {
-    local partial suite
+    lay_out fresh containerd,containernetworking-plugins,libseccomp2,runc
+}
+
+# Leaves $CACHE/image/{root,versions}: the same as it boots, with systemd.
+fetch_image() {
+    lay_out image containerd,containernetworking-plugins,kmod,libseccomp2,runc,systemd-sysv
+}
+
+lay_out() {
+    local name=$1 packages=$2 partial suite
     suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     [[ -n $suite ]] || die "/etc/os-release names no suite of Debian"
     partial=$(mktemp -d "$CACHE/partial.XXXXXX")
     chmod 755 "$partial"
-    quietly mmdebstrap --variant=minbase --include=containerd,containernetworking-plugins,libseccomp2,runc --aptopt='Acquire::Check-Valid-Until "false"' "$suite" \
+    quietly mmdebstrap --variant=minbase --include="$packages" --aptopt='Acquire::Check-Valid-Until "false"' "$suite" \
         "$partial/root" "$(suite_source "$suite")" || die "Debian's suite $suite cannot be laid out now; run again later"
     # shellcheck disable=SC2016 # dpkg's variables
     dpkg-query --admindir="$partial/root/var/lib/dpkg" -W -f '${Package} ${Version}\n' >"$partial/versions"
-    rm -rf "${CACHE:?}/fresh"
-    mv "$partial" "$CACHE/fresh"
-    sed -nE "s/^(containerd|runc) /$suite: &/p" "$CACHE/fresh/versions"
+    rm -rf "${CACHE:?}/$name"
+    mv "$partial" "$CACHE/$name"
+    sed -nE "s/^(containerd|runc) /$suite: &/p" "$CACHE/$name/versions"
 }
 
 # Leaves $CACHE/rootless/SUITE/{bin,lib,versions}: what dockerd runs in for an ordinary user, and the script that starts it so.

@@ -1,9 +1,10 @@
 //! `coaming`: what policy says, and what became of a container under it.
 //!
 //! Nothing here changes a policy, a bundle or a container; `load` alone changes which policies are in force, and
-//! `install` alone what other programs are configured to do.
+//! `install` alone what other programs are configured to do; `bake` does both to an image that is not running.
 
 mod apparmor;
+mod bake;
 mod builtins;
 mod check;
 mod completions;
@@ -56,6 +57,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Apparmor(apparmor::Arguments),
+    Bake(bake::Arguments),
     Check(check::Arguments),
     Completions(completions::Arguments),
     Denials(denials::Arguments),
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
     let mut out = io::BufWriter::new(anstream::stdout().lock());
     let done = match arguments.command {
         Command::Apparmor(arguments) => apparmor::run(&arguments, &mut out),
+        Command::Bake(arguments) => bake::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Completions(arguments) => completions::run(&arguments, &mut out),
         Command::Denials(arguments) => denials::run(&arguments, &mut out),
