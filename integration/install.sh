@@ -9,7 +9,7 @@
 #   integration/install.sh --kernels   that, and QEMU with Debian's kernels, one of them for aarch64: what `make test-kernels` needs
 #   integration/install.sh --cross     what the build needs, and what it needs for aarch64
 #   integration/install.sh --packages  what the build needs, and what `make packages` makes packages with
-#   integration/install.sh --test-packages   that, and what their tests need beside the suites: a fresh Debian, and one that boots
+#   integration/install.sh --test-packages   that, and what their tests need beside the suites: a fresh Debian
 #
 # The folder is /var/cache/coaming-integration, or $COAMING_INTEGRATION_CACHE. It outlives checkouts and `cargo clean`.
 # The machine's own containerd and runtimes are neither installed nor used: a node may have others than Debian's.
@@ -36,10 +36,11 @@ WORLDS=(
     fish zsh                                                    # completions
     debian-archive-keyring patchelf                             # the suites' programs
     libsepol2                                                   # SELinux's compiler, see fetch_mac
+    mmdebstrap                                                  # a Debian that boots
     xz-utils zstd                                               # modules of kernels
 )
 # What the tests of packages need besides: to look into them, and the Debian that they are installed in.
-FRESH=(cpio lintian mmdebstrap rpm)
+FRESH=(cpio lintian rpm)
 
 main() {
     local what=${1-}
@@ -82,8 +83,6 @@ main() {
     if [[ $what == --packages || $what == --test-packages ]]; then
         make_tools
         [[ $what == --packages || -e $CACHE/fresh/versions ]] || fetch_fresh
-        [[ $what == --packages || -e $CACHE/image/versions ]] || fetch_image
-        [[ $what == --packages || -e $CACHE/kernel/versions ]] || fetch_kernel sid
         return
     fi
     for suite in "${SUITES[@]}"; do
@@ -94,6 +93,7 @@ main() {
     done
     if [[ $what == --refresh || ! -e $CACHE/profiles/docker.json ]]; then fetch_profiles; fi
     if [[ $what == --refresh || ! -e $CACHE/kernel/versions ]]; then fetch_kernel sid; fi
+    if [[ $what == --refresh || ! -e $CACHE/image/versions ]]; then fetch_image; fi
     if [[ $what == --refresh || ! -e $CACHE/mac/bin/semodule ]]; then fetch_mac; fi
     if [[ $what == --kernels ]]; then
         [[ -e $CACHE/qemu/versions ]] || fetch_qemu trixie

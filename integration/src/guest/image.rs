@@ -7,14 +7,17 @@ use super::{Ended, limited, user_mode, watch};
 use crate::Error;
 use crate::versions::cache;
 
-/// Where [`lay_out`] finds a Debian that boots.
+/// A Debian with systemd, containerd and runc, as its packages lay it out.
+///
+/// # Errors
+/// When it was not fetched.
 pub fn debian() -> Result<std::path::PathBuf, Error> {
     let root = cache().join("image/root");
     if root.join("usr/lib/systemd/systemd").exists() {
         return Ok(root);
     }
     let why = format!(
-        "no Debian that boots in {}: run integration/install.sh --test-packages",
+        "no Debian that boots in {}: run integration/install.sh",
         root.display()
     );
     Err(Error::Unavailable(why))

@@ -42,7 +42,6 @@ const PROOF_UNIT: &str = "[Unit]\nAfter=containerd.service\nWants=containerd.ser
     [Service]\nType=oneshot\nTimeoutStartSec=infinity\nExecStart=/bin/sh -c 'exec /usr/lib/proof >/dev/console 2>&1'\n";
 
 #[test]
-#[ignore = "by `make test-packages`: it needs a Debian that boots"]
 fn a_baked_debian_enforces_from_its_first_container_on() -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
