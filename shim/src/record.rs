@@ -257,7 +257,10 @@ mod tests {
         let mut newer = old();
         newer["version"] = json!(2);
         let error = serde_json::from_value::<Record>(newer).unwrap_err().to_string();
-        assert!(error.contains("version 2") && error.contains("create the container anew"), "{error}");
+        assert!(
+            error.contains("version 2") && error.contains("create the container anew"),
+            "{error}"
+        );
         let mut wordy = old();
         wordy["pardoned"] = json!([]);
         assert!(serde_json::from_value::<Record>(wordy).is_err());

@@ -115,7 +115,8 @@ fn all_of(
             for wrapper in configuration.wrappers() {
                 for landlock_abi in [node.landlock_abi, 0] {
                     let node = Node { landlock_abi, logs_denied_calls: true, ..node.clone() };
-                    let asked = Asked { id: &planned.name, spec: &planned.spec, wrapper, node: &node };
+                    let asked =
+                        Asked { id: &planned.name, spec: &planned.spec, wrapper, node: &node };
                     asked.compile(configuration, set, cache.path(), notes)?;
                 }
             }
@@ -145,7 +146,8 @@ impl Asked<'_> {
         let facts = Facts::of(id, spec).on(wrapper, node, spec);
         let which = configuration.floor_for(wrapper);
         let beneath = (which.name(), builtin::floor(which).map_err(CommandError::Policy)?);
-        let Demands { floor, audit: audited, .. } = Demands::upon(&facts, set, beneath, Moment::now());
+        let Demands { floor, audit: audited, .. } =
+            Demands::upon(&facts, set, beneath, Moment::now());
         let request = Request { door: Door::Create, spec, facts: &facts, node, exec: None };
         let memory = Remembered::in_folder(cache);
         // A runtime may be too old to log what a filter denies.

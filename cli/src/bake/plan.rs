@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use coaming_shim::baked::FILTERS;
+
 use super::record::Record;
 use crate::install::kept::digest;
-use crate::install::tree::{Attributes, Tree};
+use crate::install::tree::{Attributes, Tree, above};
 use crate::output::count;
 
 /// The largest file of an image that is looked at, in bytes: coaming's programs are the largest.
@@ -119,6 +121,10 @@ impl Plan {
         for path in &self.stale {
             tree.remove(path)?;
         }
+        // Of another build there was a folder of its own. Those that packages make stay.
+        let folders = self.stale.iter().map(|path| above(path).to_owned());
+        let ours = format!("{FILTERS}/");
+        tree.remove_folders(&folders.filter(|path| path.starts_with(&ours)).collect::<Vec<_>>());
         for (Wish { path, what }, _) in &self.wanted {
             match what {
                 What::File { bytes, mode } => {

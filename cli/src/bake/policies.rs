@@ -52,11 +52,9 @@ impl Policies {
         let mut refused = Vec::new();
         if given.is_some() {
             let files = baked.sources.iter();
-            wishes.extend(
-                files.map(|(name, bytes)| {
-                    Wish::file(&format!("{directory}/{name}"), bytes.clone(), 0o644)
-                }),
-            );
+            wishes.extend(files.map(|(name, bytes)| {
+                Wish::file(&format!("{directory}/{name}"), bytes.clone(), 0o644)
+            }));
             refused = others(tree, &directory, &baked).map_err(CommandError::Bake)?;
         }
         for (name, bytes) in &baked.files {
@@ -89,8 +87,7 @@ impl Policies {
 
 /// Made twice where need be: a set that is baked already keeps its time.
 fn bake(tree: &Tree, place: &Path, configuration: &Configuration) -> Result<Baked, CommandError> {
-    let make =
-        |at| in_force::bake(place, configuration, at).map_err(CommandError::Policy);
+    let make = |at| in_force::bake(place, configuration, at).map_err(CommandError::Policy);
     let path = |name: &str| format!("{}/{name}", baked::POLICY);
     let before = tree.read_own(&path("current")).ok().flatten();
     let accepted = before.as_ref().and_then(|seen| {

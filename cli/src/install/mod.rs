@@ -231,7 +231,8 @@ fn carry_out(arguments: &Arguments, tree: &Tree, kept: &mut Kept, planned: Plann
         return done;
     }
     let was = kept.clone();
-    let made = match write(tree, kept, planned.manager, &arguments.wanted.handler, &planned.changes) {
+    let made = match write(tree, kept, planned.manager, &arguments.wanted.handler, &planned.changes)
+    {
         Ok(made) => made,
         Err(why) => return taken_back(tree, kept, &was, &planned.changes, &[], done, why),
     };

@@ -16,10 +16,7 @@ pub fn debian() -> Result<std::path::PathBuf, Error> {
     if root.join("usr/lib/systemd/systemd").exists() {
         return Ok(root);
     }
-    let why = format!(
-        "no Debian that boots in {}: run integration/install.sh",
-        root.display()
-    );
+    let why = format!("no Debian that boots in {}: run integration/install.sh", root.display());
     Err(Error::Unavailable(why))
 }
 

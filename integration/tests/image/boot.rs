@@ -23,6 +23,9 @@ const CNI: &str = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [
    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.89.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 "#;
 
+/// What will be asked for first, by which its filter is compiled ahead.
+const MANIFEST: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: ledger-0, namespace: payments}\nspec:\n  containers:\n  - {name: ledger, image: probe}\n";
+
 /// Runs this program's tests of the inside, and switches the guest off.
 const PROOF: &str = "#!/bin/sh
 word() { sed -n \"s/.*$1=\\([^ ]*\\).*/\\1/p\" /proc/cmdline; }
@@ -50,7 +53,9 @@ fn a_baked_debian_enforces_from_its_first_container_on() -> Result<(), Error> {
     lay_out(&image)?;
     let given = image.given();
     let mut arguments: Vec<&str> = given.iter().map(String::as_str).collect();
-    arguments.push("--default");
+    let manifest = image.path("ledger.yaml");
+    fs::write(&manifest, MANIFEST).unwrap();
+    arguments.extend(["--default", "--manifest", manifest.to_str().unwrap()]);
     let (code, answer) = image.bake(&arguments);
     assert_eq!(code, 0, "{answer:#}");
     assert_eq!(answer["managers"]["runtimes"][0]["state"], "installed", "{answer:#}");
@@ -60,7 +65,8 @@ fn a_baked_debian_enforces_from_its_first_container_on() -> Result<(), Error> {
     let before = image.inventory();
     let program = std::env::current_exe().unwrap();
     let words = [format!("coaming_program={}", program.display())];
-    let ended = guest::image::boot(&image.root(), &words, MINUTES, |line| eprintln!("image: {line}"))?;
+    let ended =
+        guest::image::boot(&image.root(), &words, MINUTES, |line| eprintln!("image: {line}"))?;
     assert_eq!(ended.code, Some(0), "its tests failed, or it died");
     // A name that nothing has would pass, too.
     let passed = ended.console.iter().find_map(|line| {
@@ -75,7 +81,8 @@ fn a_baked_debian_enforces_from_its_first_container_on() -> Result<(), Error> {
 fn lay_out(image: &Image) -> Result<(), Error> {
     let root = image.root();
     fs::remove_dir_all(&root).unwrap();
-    let copied = Command::new("cp").arg("-a").arg(guest::image::debian()?).arg(&root).status().unwrap();
+    let copied =
+        Command::new("cp").arg("-a").arg(guest::image::debian()?).arg(&root).status().unwrap();
     assert!(copied.success());
     guest::image::furnish(&root)?;
     let write = |path: &str, text: &str, mode| {

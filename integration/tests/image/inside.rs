@@ -27,8 +27,18 @@ fn the_first_container_crosses_the_gate() -> Result<(), Error> {
     };
     let state = machine.run(["systemctl", "is-active", "coaming-load.path"])?.stdout;
     assert_eq!(state, "active\n");
-    let result = machine.run(["systemctl", "show", "--property=Result,ExecMainStatus", "coaming-load.service"])?;
+    let result = machine.run([
+        "systemctl",
+        "show",
+        "--property=Result,ExecMainStatus",
+        "coaming-load.service",
+    ])?;
     assert!(result.stdout.contains("Result=success"), "{result:?}");
+    // What was changed a moment ago, as in an image that was made a moment ago, is not written down as settled.
+    wait_for("the set in force in /var", || {
+        machine.run(["coaming", "load"])?.ok("coaming load")?;
+        Ok(Path::new("/var/lib/coaming/policy/current").exists().then_some(()))
+    })?;
     let (baked, own) = (current(BAKED), current("/var/lib/coaming"));
     for key in ["root", "accepted", "directory", "rules"] {
         assert_eq!(own[key], baked[key], "{key}: the policies were read anew");
@@ -44,7 +54,8 @@ fn the_first_container_crosses_the_gate() -> Result<(), Error> {
 
     // The default handler: nobody named coaming.
     let pod = cri.run_pod(&Pod { namespace: "payments".to_owned(), ..Pod::new("ledger-0", "") })?;
-    let first = ContainerSpec::new("ledger", images::PROBE, ["probe", "each", "status", "--", "pause"]);
+    let first =
+        ContainerSpec::new("ledger", images::PROBE, ["probe", "each", "status", "--", "pause"]);
     let first = cri.launch(&pod, &first)?;
     let status = wait_for("the probe's word of itself", || {
         let said = cri.logs(&first)?.stdout;
@@ -67,13 +78,18 @@ fn the_first_container_crosses_the_gate() -> Result<(), Error> {
         .filter(|(name, bytes)| given.get(*name) != Some(bytes))
         .map(|(name, _)| name)
         .collect();
-    eprintln!("of {} filters and answers {} were not in the image: {compiled:?}", used.len(), compiled.len());
+    eprintln!(
+        "of {} filters and answers {} were not in the image: {compiled:?}",
+        used.len(),
+        compiled.len()
+    );
     assert!(used.len() > compiled.len(), "no filter came from the image");
     assert!(!compiled.iter().any(|name| name.ends_with(".launcher")), "{compiled:?}");
 
     // The refused one: by the file that is in the image.
     let admin = Pod { namespace: "payments".to_owned(), privileged: true, ..Pod::new("admin", "") };
-    let wide = ContainerSpec { privileged: true, ..ContainerSpec::new("wide", images::PROBE, ["true"]) };
+    let wide =
+        ContainerSpec { privileged: true, ..ContainerSpec::new("wide", images::PROBE, ["true"]) };
     let refused = match cri.run_pod(&admin) {
         Err(error) => error,
         Ok(admin) => cri.launch(&admin, &wide).expect_err("a privileged container was not refused"),
@@ -88,9 +104,9 @@ fn the_first_container_crosses_the_gate() -> Result<(), Error> {
 fn record(machine: &World, id: &str) -> Result<Value, Error> {
     let said = machine.run(["sh", "-c", "cat /run/coaming/containers/*/record.json"])?.stdout;
     let mut records = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
-    Ok(records.find_map(|record| record.ok().filter(|record| record["id"] == id)).unwrap_or_else(
-        || panic!("no record of {id} in {said}"),
-    ))
+    Ok(records
+        .find_map(|record| record.ok().filter(|record| record["id"] == id))
+        .unwrap_or_else(|| panic!("no record of {id} in {said}")))
 }
 
 fn filters(folder: impl AsRef<Path>) -> BTreeMap<String, Vec<u8>> {

@@ -35,10 +35,17 @@ impl<'a> Fleet<'a> {
         let mut fleet = Fleet { node, pods: Vec::new(), containers: Vec::new() };
         for number in 0..containers.div_ceil(2) {
             let handler = DOORS[number % DOORS.len()].handler();
-            let pod = Pod { namespace: "payments".to_owned(), ..Pod::new(&format!("ledger-{number}"), handler) };
+            let pod = Pod {
+                namespace: "payments".to_owned(),
+                ..Pod::new(&format!("ledger-{number}"), handler)
+            };
             let pod = cri.run_pod(&pod)?;
             for name in ["main", "side"] {
-                let spec = ContainerSpec::new(name, images::PROBE, ["probe", "each", "status", "--", "pause"]);
+                let spec = ContainerSpec::new(
+                    name,
+                    images::PROBE,
+                    ["probe", "each", "status", "--", "pause"],
+                );
                 fleet.containers.push(cri.launch(&pod, &spec)?);
             }
             fleet.pods.push(pod);
@@ -132,7 +139,8 @@ impl<'a> Fleet<'a> {
 /// What a process says of itself is no wider than [`POLICY`].
 #[track_caller]
 pub(crate) fn is_floored(said: &str) {
-    let status: Value = serde_json::from_str(said.trim()).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let status: Value =
+        serde_json::from_str(said.trim()).unwrap_or_else(|error| panic!("{error}: {said}"));
     assert_eq!(status["noNewPrivs"], 1, "{status}");
     assert_eq!(status["seccomp"], 2, "{status}");
     for set in ["bounding", "effective", "permitted"] {

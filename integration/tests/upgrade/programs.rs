@@ -15,13 +15,22 @@ impl Programs {
                 let why = "COAMING_OLDER names no folder with the programs of an older version; `make test-upgrade` builds them";
                 return Err(Error::Unavailable(why.to_owned()));
             }
-            eprintln!("skipped: COAMING_OLDER names no folder with the programs of an older version");
+            eprintln!(
+                "skipped: COAMING_OLDER names no folder with the programs of an older version"
+            );
             return Ok(None);
         };
         let folder = Path::new(&folder);
         let place = |name: &str| format!("/usr/libexec/coaming/{name}");
         let mut programs = Vec::new();
-        for name in ["coaming-init", "coaming-validator", "coaming-labels", "coaming-hook", "coaming-hook-test", "coaming"] {
+        for name in [
+            "coaming-init",
+            "coaming-validator",
+            "coaming-labels",
+            "coaming-hook",
+            "coaming-hook-test",
+            "coaming",
+        ] {
             // Not every version has all of them.
             if folder.join(name).exists() {
                 programs.push((folder.join(name), place(name)));
