@@ -123,7 +123,13 @@ fn bake(arguments: &Arguments, tree: &Tree) -> Result<Report, CommandError> {
     wishes.extend(compiled.wishes);
     wishes.extend(programs::folders(&configuration));
 
-    let mut plan = Plan::of(tree, wishes).map_err(failed)?;
+    // What a run before was given, and this one is not, is the image's own by now.
+    let directory = format!("{}/", configuration.policy_directory.display());
+    let left = |path: &str| {
+        arguments.policy.is_none() && path.starts_with(&directory)
+            || arguments.configuration.is_none() && path == coaming_config::CONFIG_FILE
+    };
+    let mut plan = Plan::of(tree, wishes, left).map_err(failed)?;
     plan.refused.extend(policies.refused);
     if arguments.force {
         plan.allow_all();

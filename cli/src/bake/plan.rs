@@ -75,9 +75,17 @@ impl Wish {
 
 impl Plan {
     /// Looks at a root. What is there otherwise than it is wanted, and was written by no earlier run, is in the way.
-    pub(super) fn of(tree: &Tree, wishes: Vec<Wish>) -> Result<Plan, String> {
+    ///
+    /// What is `left` to the image stays as it is, whoever wrote it.
+    pub(super) fn of(
+        tree: &Tree,
+        wishes: Vec<Wish>,
+        left: impl Fn(&str) -> bool,
+    ) -> Result<Plan, String> {
         let before = Record::read(tree)?;
-        let mut files = BTreeMap::new();
+        let kept = before.files.iter().filter(|(path, _)| left(path));
+        let mut files: BTreeMap<String, String> =
+            kept.map(|(path, digest)| (path.clone(), digest.clone())).collect();
         let (mut wanted, mut in_the_way) = (Vec::new(), Vec::new());
         for wish in wishes {
             let there = wish.is_there(tree)?;
@@ -176,7 +184,7 @@ mod tests {
     }
 
     fn done(tree: &Tree, wishes: Vec<Wish>) -> Vec<String> {
-        let plan = Plan::of(tree, wishes).unwrap();
+        let plan = Plan::of(tree, wishes, |_| false).unwrap();
         assert_eq!(plan.refused, Vec::<String>::new());
         plan.carry_out(tree).unwrap();
         plan.changes(true)
@@ -202,7 +210,7 @@ mod tests {
         fs::create_dir_all(folder.path().join("usr/bin")).unwrap();
         fs::write(folder.path().join("usr/bin/x"), "theirs").unwrap();
         fs::write(folder.path().join("usr/bin/y"), "no link").unwrap();
-        let mut plan = Plan::of(&tree, wishes("1")).unwrap();
+        let mut plan = Plan::of(&tree, wishes("1"), |_| false).unwrap();
         assert_eq!(plan.refused.len(), 2, "{:?}", plan.refused);
         plan.allow_all();
         assert!(plan.refused.is_empty());
@@ -224,7 +232,7 @@ mod tests {
     fn a_run_that_was_stopped_is_repeated() {
         let (_folder, tree) = root();
         done(&tree, wishes("1"));
-        let plan = Plan::of(&tree, wishes("2")).unwrap();
+        let plan = Plan::of(&tree, wishes("2"), |_| false).unwrap();
         plan.record.write(&tree).unwrap();
         assert_eq!(done(&tree, wishes("2")), ["/usr/bin/x: replaced"]);
     }

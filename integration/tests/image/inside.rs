@@ -66,7 +66,7 @@ fn the_first_container_crosses_the_gate() -> Result<(), Error> {
         assert_eq!(name, "CAP_CHOWN", "{status}");
     }
     let record = record(&machine, &first)?;
-    assert_eq!(record["facts"]["namespace"], "payments", "{record:#}");
+    assert_eq!(record["facts"]["namespace"]["value"], "payments", "{record:#}");
     assert!(record["degraded"].as_array().is_none_or(Vec::is_empty), "{record:#}");
     let said = machine.run(["coaming", "status"])?.ok("coaming status")?.stdout;
     assert!(said.contains("payments/ledger-0/ledger") && said.contains("enforced"), "{said}");

@@ -47,6 +47,7 @@ fn is_true(name: &str, text: &str) -> Result<(), Error> {
                 typed += 1;
                 let script = format!("cd /root/policies && exec 2>&1\n{command}");
                 let output = node.world().run(["sh", "-c", &script])?;
+                eprintln!("{name}:{line}: {command}\n{}", output.stdout);
                 let got: Vec<&str> = output.stdout.lines().collect();
                 if !page::is_answered(&answer, &got) {
                     wrong.push_str(&format!(

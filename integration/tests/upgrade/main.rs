@@ -28,8 +28,9 @@ fn containers_outlive_an_upgrade_and_stay_under_their_floor() -> Result<(), Erro
     let done = AtomicBool::new(false);
     // Execs go on all the while, into every container in turn; each says what it may do.
     let execs = std::thread::scope(|scope| {
+        let (fleet, done) = (&fleet, &done);
         let workers: Vec<_> =
-            (0..4).map(|number| scope.spawn(|| fleet.exec_until(number, &done))).collect();
+            (0..4).map(|number| scope.spawn(move || fleet.exec_until(number, done))).collect();
         let replaced = newer.replace(&node);
         // Some of each after the last file.
         let after = replaced.and_then(|()| fleet.exec_into_all());
