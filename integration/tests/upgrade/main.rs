@@ -7,6 +7,7 @@
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod fleet;
+mod formats;
 mod programs;
 
 use std::sync::atomic::{AtomicBool, Ordering};
