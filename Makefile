@@ -17,7 +17,7 @@ export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help prerequisites build agent install uninstall packages reproducible fmt lint test hunt test-kernels test-packages cross oracle bench fuzz mutants demo clean
+.PHONY: help prerequisites build agent install uninstall packages reproducible fmt lint test hunt test-kernels test-packages test-upgrade cross oracle bench fuzz mutants demo clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -81,6 +81,15 @@ test-packages: prerequisites build ## Make the packages, and install, upgrade an
 	@integration/install.sh
 	@integration/install.sh --test-packages
 	CI=true $(CARGO) test --locked -p coaming-integration --test packages -- --include-ignored
+
+# An older commit, whose records and plans differ from today's.
+OLDER ?= 3872452
+OLD := $(or $(COAMING_OLD_CACHE),/var/cache/coaming-old)
+
+test-upgrade: prerequisites build ## Replace the programs of an older commit (OLDER) under running containers, and go back (as root)
+	@integration/install.sh
+	integration/older.sh '$(OLDER)' '$(OLD)'
+	CI=true COAMING_OLDER='$(OLD)/$(OLDER)' $(CARGO) test --locked -p coaming-integration --test upgrade -- --include-ignored --nocapture
 
 CACHE := $(or $(COAMING_INTEGRATION_CACHE),/var/cache/coaming-integration)
 

@@ -36,10 +36,11 @@ WORLDS=(
     fish zsh                                                    # completions
     debian-archive-keyring patchelf                             # the suites' programs
     libsepol2                                                   # SELinux's compiler, see fetch_mac
+    mmdebstrap                                                  # a Debian that boots
     xz-utils zstd                                               # modules of kernels
 )
 # What the tests of packages need besides: to look into them, and the Debian that they are installed in.
-FRESH=(cpio lintian mmdebstrap rpm)
+FRESH=(cpio lintian rpm)
 
 main() {
     local what=${1-}
@@ -92,6 +93,7 @@ main() {
     done
     if [[ $what == --refresh || ! -e $CACHE/profiles/docker.json ]]; then fetch_profiles; fi
     if [[ $what == --refresh || ! -e $CACHE/kernel/versions ]]; then fetch_kernel sid; fi
+    if [[ $what == --refresh || ! -e $CACHE/image/versions ]]; then fetch_image; fi
     if [[ $what == --refresh || ! -e $CACHE/mac/bin/semodule ]]; then fetch_mac; fi
     if [[ $what == --kernels ]]; then
         [[ -e $CACHE/qemu/versions ]] || fetch_qemu trixie
@@ -510,18 +512,27 @@ make_tools() {
 # Leaves $CACHE/fresh/{root,versions}: the machine's own Debian with nothing but its least packages, containerd, runc and the libraries
 # that coaming's package depends on, as a node is before coaming is installed.
 fetch_fresh() {
-    local partial suite
+    lay_out fresh containerd,containernetworking-plugins,libseccomp2,runc
+}
+
+# Leaves $CACHE/image/{root,versions}: the same as it boots, with systemd.
+fetch_image() {
+    lay_out image containerd,containernetworking-plugins,kmod,libseccomp2,runc,systemd-sysv
+}
+
+lay_out() {
+    local name=$1 packages=$2 partial suite
     suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     [[ -n $suite ]] || die "/etc/os-release names no suite of Debian"
     partial=$(mktemp -d "$CACHE/partial.XXXXXX")
     chmod 755 "$partial"
-    quietly mmdebstrap --variant=minbase --include=containerd,containernetworking-plugins,libseccomp2,runc --aptopt='Acquire::Check-Valid-Until "false"' "$suite" \
+    quietly mmdebstrap --variant=minbase --include="$packages" --aptopt='Acquire::Check-Valid-Until "false"' "$suite" \
         "$partial/root" "$(suite_source "$suite")" || die "Debian's suite $suite cannot be laid out now; run again later"
     # shellcheck disable=SC2016 # dpkg's variables
     dpkg-query --admindir="$partial/root/var/lib/dpkg" -W -f '${Package} ${Version}\n' >"$partial/versions"
-    rm -rf "${CACHE:?}/fresh"
-    mv "$partial" "$CACHE/fresh"
-    sed -nE "s/^(containerd|runc) /$suite: &/p" "$CACHE/fresh/versions"
+    rm -rf "${CACHE:?}/$name"
+    mv "$partial" "$CACHE/$name"
+    sed -nE "s/^(containerd|runc) /$suite: &/p" "$CACHE/$name/versions"
 }
 
 # Leaves $CACHE/rootless/SUITE/{bin,lib,versions}: what dockerd runs in for an ordinary user, and the script that starts it so.

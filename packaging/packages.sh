@@ -5,8 +5,8 @@
 #   packaging/packages.sh OUTPUT-FOLDER
 #
 # $TARGET is cargo's target folder, ./target by default. $SOURCE_DATE_EPOCH is the time in the packages, by default that of the
-# last commit. cargo-deb, cargo-generate-rpm and cargo-cyclonedx are in PATH or where `integration/install.sh --packages`
-# put them. Same programs, same time: the same bytes.
+# last commit. $MAINTAINER is who answers for the packages, `Name <address>`, by default the line in package.toml.
+# cargo-deb, cargo-generate-rpm and cargo-cyclonedx are in PATH or where `integration/install.sh --packages` put them. Same programs, same time: the same bytes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,7 +20,7 @@ export XZ_DEFAULTS=--threads=1
 main() {
     umask 022
     [[ $# -eq 1 ]] || die "say where the packages shall be"
-    local out work version tool
+    local out work version tool maintainer
     for tool in cargo-deb cargo-generate-rpm cargo-cyclonedx jq; do
         command -v "$tool" >/dev/null || die "$tool is missing: integration/install.sh --packages installs it"
     done
@@ -28,6 +28,10 @@ main() {
     SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -c safe.directory='*' log -1 --format=%ct)} ||
         die "this is no git checkout: say SOURCE_DATE_EPOCH, seconds since 1970"
     export SOURCE_DATE_EPOCH
+    maintainer=${MAINTAINER:-$(sed -n 's/^maintainer = "\(.*\)"/\1/p' packaging/package.toml)}
+    # Debian's policy, 5.6.2. Without what would end a string of the manifest, or means something to sed.
+    local person='^[^"<>|&\]+ <[^"<>|&@ \]+@[^"<>|&@ \]+>$'
+    [[ $maintainer =~ $person ]] || die "MAINTAINER is \"$maintainer\", and must be like: Jane Doe <jane@example.org>"
     mkdir -p "$1"
     out=$(cd "$1" && pwd)
     work=$(mktemp -d)
@@ -58,10 +62,10 @@ manifest() {
     cp -r packaging/deb packaging/rpm "$work/"
     for script in "$work"/{deb,rpm}/*; do sed -i "s|@DIRECTORIES@|$directories|" "$script"; done
     printf 'coaming (%s-1) unstable; urgency=medium\n\n  * See /usr/share/doc/coaming/changelog.gz.\n\n -- %s  %s\n' "$version" \
-        "$(sed -n 's/^maintainer = "\(.*\)"/\1/p' packaging/package.toml)" "$(date --date="@$SOURCE_DATE_EPOCH" -R)" >"$work/debian-changelog"
+        "$maintainer" "$(date --date="@$SOURCE_DATE_EPOCH" -R)" >"$work/debian-changelog"
     : >"$work/nothing.rs"
     {
-        sed "s/@VERSION@/$version/" packaging/package.toml
+        sed "s/@VERSION@/$version/; s|^maintainer = .*|maintainer = \"$maintainer\"|" packaging/package.toml
         while read -r kind target path; do
             case $kind in
                 link)

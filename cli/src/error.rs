@@ -31,6 +31,9 @@ pub(crate) enum CommandError {
     /// Nothing can be installed, or taken away.
     #[error("cannot install: {0}")]
     Install(String),
+    /// An image cannot be made.
+    #[error("cannot bake: {0}")]
+    Bake(String),
     /// A file of a directory cannot be written.
     #[error("cannot write {}: {error}", .path.display())]
     Write { path: PathBuf, error: io::Error },

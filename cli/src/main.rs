@@ -1,10 +1,11 @@
 //! `coaming`: what policy says, and what became of a container under it.
 //!
 //! Nothing here changes a policy, a bundle or a container; `load` alone changes which policies are in force, and
-//! `install` alone what other programs are configured to do.
+//! `install` alone what other programs are configured to do; `bake` does both to an image that is not running.
 
 mod admission;
 mod apparmor;
+mod bake;
 mod builtins;
 mod check;
 mod completions;
@@ -58,6 +59,7 @@ struct Arguments {
 enum Command {
     AdmissionPolicy(admission::Arguments),
     Apparmor(apparmor::Arguments),
+    Bake(bake::Arguments),
     Check(check::Arguments),
     Completions(completions::Arguments),
     Denials(denials::Arguments),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::AdmissionPolicy(arguments) => admission::run(&arguments, &mut out),
         Command::Apparmor(arguments) => apparmor::run(&arguments, &mut out),
+        Command::Bake(arguments) => bake::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Completions(arguments) => completions::run(&arguments, &mut out),
         Command::Denials(arguments) => denials::run(&arguments, &mut out),

@@ -43,6 +43,19 @@ impl World {
         World::make(Some(root))
     }
 
+    /// This machine itself, for tests that run inside a guest which is what they are about. Nothing of it is made, and nothing removed.
+    ///
+    /// # Errors
+    /// When a process that stands for it cannot be started.
+    pub fn of_machine() -> Result<World, Error> {
+        let keeper = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(Error::io("start", "cat"))?;
+        Ok(World { name: "machine".to_owned(), pid: 1, keeper, daemons: Mutex::default() })
+    }
+
     fn make(root: Option<&Path>) -> Result<World, Error> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(

@@ -12,6 +12,7 @@ use coaming_policy::spec::view;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::baked;
 use crate::host::hex;
 use crate::whole_file;
 
@@ -125,8 +126,15 @@ fn cached(
     compile: fn(&Profile) -> Result<Program, SeccompError>,
 ) -> Result<Vec<Instruction>, SeccompError> {
     let text = profile.to_oci().to_string();
-    let file = cache.join(format!("{}.{loader}", hex(&Sha256::digest(&text))));
+    let name = format!("{}.{loader}", hex(&Sha256::digest(&text)));
+    let file = cache.join(&name);
     if let Some(program) = fs::read(&file).ok().and_then(|bytes| unpack(&bytes)) {
+        return Ok(program);
+    }
+    if let Some(bytes) = baked::filter(&name)
+        && let Some(program) = unpack(&bytes)
+    {
+        let _ = store(&file, &bytes);
         return Ok(program);
     }
     let program: Vec<Instruction> = compile(profile)?

@@ -5,6 +5,7 @@
 
 pub mod apparmor;
 pub mod argv;
+pub mod baked;
 pub mod break_glass;
 pub mod bundle;
 pub mod clock;

@@ -1,6 +1,6 @@
 //! What was worked out for a start before, in files beside the compiled filters.
 //!
-//! They are root's alone, in /run: what is trusted here is what is trusted of the filters there, and no more than of the
+//! They are root's alone, in /run, or came with the image: what is trusted here is what is trusted of the filters there, and no more than of the
 //! records.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use coaming_policy::memory::Memory;
 use sha2::{Digest, Sha256};
 
+use crate::baked;
 use crate::host::hex;
 use crate::launch::store;
 
@@ -25,15 +26,29 @@ impl Remembered {
     }
 
     fn file(&self, key: &[u8; 32]) -> PathBuf {
-        self.0.join(format!("{}.met", hex(key)))
+        self.0.join(name(key))
     }
+}
+
+fn name(key: &[u8; 32]) -> String {
+    format!("{}.met", hex(key))
+}
+
+/// What was kept, if it is what its digest says.
+fn checked(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (digest, answer) = bytes.split_at_checked(32)?;
+    (Sha256::digest(answer).as_slice() == digest).then(|| answer.to_vec())
 }
 
 impl Memory for Remembered {
     fn recall(&self, key: &[u8; 32]) -> Option<Vec<u8>> {
-        let bytes = std::fs::read(self.file(key)).ok()?;
-        let (digest, answer) = bytes.split_at_checked(32)?;
-        (Sha256::digest(answer).as_slice() == digest).then(|| answer.to_vec())
+        let kept = std::fs::read(self.file(key)).ok().and_then(|bytes| checked(&bytes));
+        kept.or_else(|| {
+            let bytes = baked::filter(&name(key))?;
+            let answer = checked(&bytes)?;
+            let _ = store(&self.file(key), &bytes);
+            Some(answer)
+        })
     }
 
     fn keep(&self, key: &[u8; 32], answer: &[u8]) {

@@ -9,7 +9,8 @@ use coaming_policy::floor::Floor;
 use coaming_policy::proc::Seen;
 use coaming_policy::spec::view;
 use coaming_policy::verdict::{Audit, Change, Degraded};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::config;
@@ -18,6 +19,9 @@ use crate::state::{State, StateError};
 
 /// The record's file in the container's private state.
 pub const FILE: &str = "record.json";
+/// The version of records. It is raised whenever what a field says changes its meaning: a new field needs no other, since who does not
+/// know it refuses the record.
+pub const VERSION: u32 = 1;
 /// The last second that RFC 3339 can name, of the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
@@ -25,7 +29,8 @@ const LATEST: u64 = 253_402_300_799;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Record {
-    /// The record's own version; 1.
+    /// The record's own version, [`VERSION`].
+    #[serde(deserialize_with = "known_version")]
     pub version: u32,
     /// The container's id.
     pub id: String,
@@ -118,6 +123,18 @@ impl Filters {
         seen.read_status(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
         seen.seccomp_filters
     }
+}
+
+/// A record of a later version may say with the same words that less is allowed: nothing is made of it.
+fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let version = u32::deserialize(deserializer)?;
+    if version == VERSION {
+        return Ok(version);
+    }
+    Err(D::Error::custom(format!(
+        "the record is of version {version}, and this coaming knows version {VERSION} alone: another coaming made the \
+         container; have that one in place again, or create the container anew"
+    )))
 }
 
 impl Record {
@@ -233,6 +250,20 @@ mod tests {
             assert_eq!((facts.door, facts.runtime.unwrap().value.as_str()), (door, "coaming-crun"));
         }
         assert_eq!(serde_json::to_value(&record).unwrap().get("execFloor"), None);
+    }
+
+    #[test]
+    fn a_record_of_another_version_or_with_words_that_are_not_known_is_not_read() {
+        let mut newer = old();
+        newer["version"] = json!(2);
+        let error = serde_json::from_value::<Record>(newer).unwrap_err().to_string();
+        assert!(
+            error.contains("version 2") && error.contains("create the container anew"),
+            "{error}"
+        );
+        let mut wordy = old();
+        wordy["pardoned"] = json!([]);
+        assert!(serde_json::from_value::<Record>(wordy).is_err());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::config::{self, Node};
 use crate::proof::Process;
-use crate::record::{Filters, Record};
+use crate::record::{self, Filters, Record};
 use crate::state::{State, StateError};
 
 /// The name by which policies, records and the journal know such containers (`match.runtimes`).
@@ -83,7 +83,7 @@ pub(crate) fn keep(
     let Decided { facts, floor, admission, degraded, waived, audit, notes } = decided;
     let spec = admission.spec;
     let record = Record {
-        version: 1,
+        version: record::VERSION,
         id: told.id.clone(),
         wrapper: NAME.to_owned(),
         advisory: node.user().is_some(),

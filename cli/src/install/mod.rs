@@ -5,14 +5,14 @@ mod ask;
 mod containerd;
 mod crio;
 mod docker;
-mod kept;
+pub(crate) mod kept;
 mod plan;
 mod podman;
 mod present;
 mod report;
 mod restart;
 mod take_off;
-mod tree;
+pub(crate) mod tree;
 
 use std::fs::File;
 use std::io::Write;
@@ -25,7 +25,8 @@ use nix::unistd::geteuid;
 
 use self::kept::Kept;
 use self::plan::{Change, Check, Context, Obstacle, Planned};
-use self::report::{Done, FileDone, Report, State};
+pub(crate) use self::report::Report;
+use self::report::{Done, FileDone, State};
 use self::tree::{Attributes, Tree};
 use crate::doctor::handlers::{Found, Manager, Ours, Root};
 use crate::error::CommandError;
@@ -41,31 +42,14 @@ use crate::records;
 /// would change something, 2 there is no answer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// This manager alone; repeat it for several. By default each that is here.
-    #[arg(long = "for", value_enum, value_name = "MANAGER")]
-    managers: Vec<Which>,
-    /// The name of the handler.
-    #[arg(long, value_name = "NAME", default_value = "coaming", value_parser = handler_name)]
-    handler: String,
-    /// Make it the handler of containers that name none.
-    #[arg(long)]
-    default: bool,
-    /// Run containerd's handler under coaming's own shim.
-    #[arg(long)]
-    shim: bool,
+    #[command(flatten)]
+    wanted: Wanted,
     /// The root of the tree that is written to, such as that of a node image.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// containerd's configuration, where it is elsewhere; a path below the root.
-    #[arg(long, value_name = "FILE")]
-    config: Option<String>,
     /// Say what would be written, and write nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Where a manager has no other way, put a changed copy in the place of a file that is not coaming's; the original is
-    /// kept, and put back by --uninstall.
-    #[arg(long)]
-    replace: bool,
     /// Restart the managers that were changed.
     #[arg(long)]
     restart: bool,
@@ -80,9 +64,33 @@ pub(crate) struct Arguments {
     output: Format,
 }
 
+/// What managers are to know.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Wanted {
+    /// This manager alone; repeat it for several. By default each that is here.
+    #[arg(long = "for", value_enum, value_name = "MANAGER")]
+    managers: Vec<Which>,
+    /// The name of the handler.
+    #[arg(long, value_name = "NAME", default_value = "coaming", value_parser = handler_name)]
+    handler: String,
+    /// Make it the handler of containers that name none.
+    #[arg(long)]
+    default: bool,
+    /// Run containerd's handler under coaming's own shim.
+    #[arg(long)]
+    shim: bool,
+    /// containerd's configuration, where it is elsewhere; a path below the root.
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+    /// Where a manager has no other way, put a changed copy in the place of a file that is not coaming's; the original is
+    /// kept, and put back by --uninstall.
+    #[arg(long)]
+    replace: bool,
+}
+
 /// A manager, as it is named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Which {
+pub(crate) enum Which {
     Containerd,
     #[value(name = "cri-o")]
     Crio,
@@ -91,6 +99,34 @@ enum Which {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome, CommandError> {
+    let report = perform(arguments)?;
+    match arguments.output {
+        Format::Text => report.show(out)?,
+        Format::Json => output::json(&report, out)?,
+    }
+    Ok(if report.is_fine() { Outcome::Fine } else { Outcome::Findings })
+}
+
+/// The same below the root of an image. An image without any manager is none's concern.
+pub(crate) fn into_image(
+    root: &Path,
+    wanted: &Wanted,
+    force: bool,
+    dry_run: bool,
+) -> Result<Report, CommandError> {
+    let arguments = Arguments {
+        wanted: wanted.clone(),
+        root: root.to_owned(),
+        dry_run,
+        restart: false,
+        uninstall: false,
+        force,
+        output: Format::default(),
+    };
+    perform(&arguments)
+}
+
+fn perform(arguments: &Arguments) -> Result<Report, CommandError> {
     let tree = Tree::open(&arguments.root)
         .map_err(|error| CommandError::Path { path: arguments.root.clone(), error })?;
     if tree.is_machine() && !arguments.dry_run && !geteuid().is_root() {
@@ -101,22 +137,17 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Outcome,
         ));
     }
     let failed = |problem: String| CommandError::Install(problem);
-    if let Some(config) = &arguments.config
+    if let Some(config) = &arguments.wanted.config
         && !config.starts_with('/')
     {
         return Err(failed(format!("--config {config} is no path that begins with a slash")));
     }
     let _alone = (!arguments.dry_run).then(|| alone(&tree)).transpose().map_err(failed)?;
     let mut kept = Kept::read(&tree).map_err(failed)?;
-    let report = match arguments.uninstall {
-        true => uninstall(arguments, &tree, &mut kept)?,
-        false => install(arguments, &tree, &mut kept)?,
-    };
-    match arguments.output {
-        Format::Text => report.show(out)?,
-        Format::Json => output::json(&report, out)?,
+    match arguments.uninstall {
+        true => uninstall(arguments, &tree, &mut kept),
+        false => install(arguments, &tree, &mut kept),
     }
-    Ok(if report.is_fine() { Outcome::Fine } else { Outcome::Findings })
 }
 
 fn install(arguments: &Arguments, tree: &Tree, kept: &mut Kept) -> Result<Report, CommandError> {
@@ -133,15 +164,15 @@ fn install(arguments: &Arguments, tree: &Tree, kept: &mut Kept) -> Result<Report
             ours: &ours,
             configuration: &configuration,
             kept: &before,
-            handler: &arguments.handler,
-            default: arguments.default,
-            shim: arguments.shim,
-            replace: arguments.replace,
+            handler: &arguments.wanted.handler,
+            default: arguments.wanted.default,
+            shim: arguments.wanted.shim,
+            replace: arguments.wanted.replace,
             force: arguments.force,
-            config: arguments.config.as_deref(),
+            config: arguments.wanted.config.as_deref(),
         };
         let done = match plan_for(&context, manager, &node) {
-            Err(Obstacle::Absent(why)) if arguments.managers.is_empty() => {
+            Err(Obstacle::Absent(why)) if arguments.wanted.managers.is_empty() => {
                 Done { reasons: vec![why], ..Done::new(manager, State::Absent) }
             }
             Err(Obstacle::Absent(why) | Obstacle::Refused(why)) => Done::refused(manager, why),
@@ -178,7 +209,7 @@ fn plan_for(context: &Context<'_>, manager: Manager, node: &Found) -> Result<Pla
 /// Writes, asks, and takes back what is not taken.
 fn carry_out(arguments: &Arguments, tree: &Tree, kept: &mut Kept, planned: Planned) -> Done {
     let mut done = Done::new(planned.manager, State::Unchanged);
-    done.handler = Some(arguments.handler.clone());
+    done.handler = Some(arguments.wanted.handler.clone());
     done.notes = planned.notes;
     if planned.changes.is_empty() {
         return done;
@@ -200,7 +231,8 @@ fn carry_out(arguments: &Arguments, tree: &Tree, kept: &mut Kept, planned: Plann
         return done;
     }
     let was = kept.clone();
-    let made = match write(tree, kept, planned.manager, &arguments.handler, &planned.changes) {
+    let made = match write(tree, kept, planned.manager, &arguments.wanted.handler, &planned.changes)
+    {
         Ok(made) => made,
         Err(why) => return taken_back(tree, kept, &was, &planned.changes, &[], done, why),
     };
@@ -340,7 +372,7 @@ fn check_unused() -> Result<(), CommandError> {
     )))
 }
 
-fn configuration(tree: &Tree) -> Result<Configuration, CommandError> {
+pub(crate) fn configuration(tree: &Tree) -> Result<Configuration, CommandError> {
     if tree.is_machine() {
         return Configuration::load().map_err(CommandError::Policy);
     }
@@ -352,7 +384,7 @@ fn configuration(tree: &Tree) -> Result<Configuration, CommandError> {
 }
 
 /// One at a time on one root.
-fn alone(tree: &Tree) -> Result<File, String> {
+pub(crate) fn alone(tree: &Tree) -> Result<File, String> {
     let folder = tree.lockable().map_err(|error| format!("cannot lock the root: {error}"))?;
     folder.try_lock().map_err(|_| {
         "another `coaming install` is at work on this root; run this again when it is done"
@@ -376,12 +408,12 @@ fn handler_name(text: &str) -> Result<String, String> {
 impl Arguments {
     fn managers(&self) -> Vec<Manager> {
         let all = [Which::Containerd, Which::Crio, Which::Docker, Which::Podman];
-        let named: &[Which] = if self.config.is_some() && self.managers.is_empty() {
+        let named: &[Which] = if self.wanted.config.is_some() && self.wanted.managers.is_empty() {
             &[Which::Containerd]
-        } else if self.managers.is_empty() {
+        } else if self.wanted.managers.is_empty() {
             &all
         } else {
-            &self.managers
+            &self.wanted.managers
         };
         let is_named = |which: &&Which| named.contains(*which);
         all.iter().filter(is_named).map(|which| which.manager()).collect()

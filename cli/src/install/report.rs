@@ -12,10 +12,10 @@ use crate::output::{BAD, CAREFUL, GOOD, printable, styled};
 /// The answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// Whether it was only said, and not done.
-    pub(super) dry_run: bool,
-    pub(super) runtimes: Vec<Done>,
+    pub(in crate::install) dry_run: bool,
+    pub(in crate::install) runtimes: Vec<Done>,
 }
 
 /// What became of one manager of containers.
@@ -126,14 +126,14 @@ fn diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
 
 impl Report {
     /// Whether all is as it was asked to be.
-    pub(super) fn is_fine(&self) -> bool {
+    pub(crate) fn is_fine(&self) -> bool {
         let changed = |done: &Done| matches!(done.state, State::Installed | State::Removed);
         !self.runtimes.iter().any(|done| {
             done.state == State::Refused || done.failed || (self.dry_run && changed(done))
         })
     }
 
-    pub(super) fn show(&self, out: &mut dyn Write) -> Result<(), CommandError> {
+    pub(crate) fn show(&self, out: &mut dyn Write) -> Result<(), CommandError> {
         for done in &self.runtimes {
             done.show(self.dry_run, out)?;
         }

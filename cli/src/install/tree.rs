@@ -16,33 +16,33 @@ const MOST: u64 = 4 * 1024 * 1024;
 
 /// What is below a root.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     path: PathBuf,
     folder: OwnedFd,
 }
 
 /// A file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) bytes: Vec<u8>,
-    pub(super) attributes: Attributes,
+pub(crate) struct Seen {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) attributes: Attributes,
 }
 
 /// What a file has besides its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attributes {
+pub(crate) struct Attributes {
     /// The bits of chmod(2).
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// When its content was changed; none where that is not to be kept.
-    pub(super) modified: Option<SystemTime>,
+    pub(crate) modified: Option<SystemTime>,
 }
 
 impl Tree {
     /// # Errors
     /// The root is no directory that can be opened.
-    pub(super) fn open(root: &Path) -> io::Result<Tree> {
+    pub(crate) fn open(root: &Path) -> io::Result<Tree> {
         let path = root.canonicalize()?;
         let folder = File::open(&path)?;
         if !folder.metadata()?.is_dir() {
@@ -52,11 +52,11 @@ impl Tree {
     }
 
     /// Whether it is the running machine's.
-    pub(super) fn is_machine(&self) -> bool {
+    pub(crate) fn is_machine(&self) -> bool {
         self.path == Path::new("/")
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -64,7 +64,7 @@ impl Tree {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub(super) fn lockable(&self) -> io::Result<File> {
+    pub(crate) fn lockable(&self) -> io::Result<File> {
         let folder = self
             .open_below("/var/lib", OFlag::O_DIRECTORY)
             .or_else(|_| self.open_below("/", OFlag::O_DIRECTORY))?;
@@ -75,7 +75,7 @@ impl Tree {
     ///
     /// # Errors
     /// Why not, in words.
-    pub(super) fn read(&self, path: &str) -> Result<Option<Seen>, String> {
+    pub(crate) fn read(&self, path: &str) -> Result<Option<Seen>, String> {
         self.read_by(path, OFlag::empty())
     }
 
@@ -83,11 +83,74 @@ impl Tree {
     ///
     /// # Errors
     /// Why not, in words.
-    pub(super) fn read_own(&self, path: &str) -> Result<Option<Seen>, String> {
+    pub(crate) fn read_own(&self, path: &str) -> Result<Option<Seen>, String> {
         self.read_by(path, OFlag::O_NOFOLLOW)
     }
 
-    pub(super) fn exists(&self, path: &str) -> bool {
+    /// The same of a file that may be larger.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) fn read_own_of(&self, path: &str, most: u64) -> Result<Option<Seen>, String> {
+        self.read_to(path, OFlag::O_NOFOLLOW, most)
+    }
+
+    /// Where a link leads, as it is written; nothing of that, where something else is in its place.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) fn link(&self, path: &str) -> Result<Option<Option<String>>, String> {
+        if !self.exists(above(path)) {
+            return Ok(None);
+        }
+        match fs::read_link(self.place(path)?) {
+            Ok(target) => Ok(Some(target.to_str().map(str::to_owned))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Some(None)),
+            Err(error) => Err(format!("cannot look at {path}: {error}")),
+        }
+    }
+
+    /// Makes a link beside and renames it.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) fn put_link(&self, path: &str, target: &str) -> Result<(), String> {
+        self.make_folders_of(path)?;
+        let place = self.place(path)?;
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = place.with_file_name(format!(".{name}.coaming{}", std::process::id()));
+        let _ = fs::remove_file(&temporary);
+        std::os::unix::fs::symlink(target, &temporary)
+            .and_then(|()| fs::rename(&temporary, &place))
+            .map_err(|error| {
+                let _ = fs::remove_file(&temporary);
+                format!("cannot make the link {path}: {error}")
+            })
+    }
+
+    /// Where a folder of the tree is, as this process names it; where it would be, if it is not there.
+    ///
+    /// # Errors
+    /// Others than root could change it.
+    pub(crate) fn real(&self, folder: &str) -> Result<PathBuf, String> {
+        if !self.exists(folder) {
+            return Ok(self.path.join(folder.trim_start_matches('/')));
+        }
+        let inside = self.place(&format!("{}/x", folder.trim_end_matches('/')))?;
+        Ok(inside.parent().map(Path::to_owned).unwrap_or_default())
+    }
+
+    /// Whether a path of this process is this very folder, by another name.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub(crate) fn is_same_folder(&self, other: &Path) -> io::Result<bool> {
+        let (own, other) = (fs::metadata(&self.path)?, fs::metadata(other)?);
+        Ok((own.dev(), own.ino()) == (other.dev(), other.ino()))
+    }
+
+    pub(crate) fn exists(&self, path: &str) -> bool {
         self.open_below(path, OFlag::O_PATH).is_ok()
     }
 
@@ -95,7 +158,7 @@ impl Tree {
     ///
     /// # Errors
     /// Why not, in words.
-    pub(super) fn names(&self, folder: &str) -> Result<Vec<String>, String> {
+    pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>, String> {
         let opened = match self.open_below(folder, OFlag::O_PATH | OFlag::O_DIRECTORY) {
             Ok(opened) => opened,
             Err(Errno::ENOENT) => return Ok(Vec::new()),
@@ -114,7 +177,7 @@ impl Tree {
     ///
     /// # Errors
     /// Why not, in words; nothing is left of it then.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         path: &str,
         bytes: &[u8],
@@ -132,7 +195,7 @@ impl Tree {
 
     /// # Errors
     /// Why not, in words. What is not there is removed.
-    pub(super) fn remove(&self, path: &str) -> Result<(), String> {
+    pub(crate) fn remove(&self, path: &str) -> Result<(), String> {
         if !self.exists(above(path)) {
             return Ok(());
         }
@@ -145,7 +208,7 @@ impl Tree {
     }
 
     /// Removes those that are empty, the deepest first. Others stay: what is in them is not ours.
-    pub(super) fn remove_folders(&self, folders: &[String]) {
+    pub(crate) fn remove_folders(&self, folders: &[String]) {
         let mut folders: Vec<&String> = folders.iter().collect();
         folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
         for folder in folders {
@@ -159,7 +222,7 @@ impl Tree {
     ///
     /// # Errors
     /// Why not, in words.
-    pub(super) fn make_folders_of(&self, path: &str) -> Result<Vec<String>, String> {
+    pub(crate) fn make_folders_of(&self, path: &str) -> Result<Vec<String>, String> {
         let mut made = Vec::new();
         let mut missing: Vec<&str> = Vec::new();
         let mut folder = above(path);
@@ -202,6 +265,10 @@ impl Tree {
     }
 
     fn read_by(&self, path: &str, flags: OFlag) -> Result<Option<Seen>, String> {
+        self.read_to(path, flags, MOST)
+    }
+
+    fn read_to(&self, path: &str, flags: OFlag, most: u64) -> Result<Option<Seen>, String> {
         let told = |error: &dyn std::fmt::Display| format!("cannot read {path}: {error}");
         let file = match self.open_below(path, flags | OFlag::O_NONBLOCK) {
             Ok(file) => File::from(file),
@@ -214,11 +281,11 @@ impl Tree {
             Err(error) => return Err(told(&error)),
         };
         let metadata = file.metadata().map_err(|error| told(&error))?;
-        if !metadata.is_file() || metadata.len() > MOST {
-            return Err(told(&format!("it is not a file of at most {MOST} bytes")));
+        if !metadata.is_file() || metadata.len() > most {
+            return Err(told(&format!("it is not a file of at most {most} bytes")));
         }
         let mut bytes = Vec::new();
-        file.take(MOST).read_to_end(&mut bytes).map_err(|error| told(&error))?;
+        file.take(most).read_to_end(&mut bytes).map_err(|error| told(&error))?;
         let attributes = Attributes {
             mode: metadata.mode() & 0o7777,
             uid: metadata.uid(),
@@ -239,7 +306,7 @@ impl Tree {
 
 impl Attributes {
     /// A file that all may read and root alone may write.
-    pub(super) const OURS: Attributes = Attributes { mode: 0o644, uid: 0, gid: 0, modified: None };
+    pub(crate) const OURS: Attributes = Attributes { mode: 0o644, uid: 0, gid: 0, modified: None };
 }
 
 fn put(place: &Path, bytes: &[u8], attributes: Attributes) -> io::Result<()> {
@@ -272,7 +339,7 @@ fn put(place: &Path, bytes: &[u8], attributes: Attributes) -> io::Result<()> {
 }
 
 /// The folder above a path that begins with a slash.
-pub(super) fn above(path: &str) -> &str {
+pub(crate) fn above(path: &str) -> &str {
     match path.trim_end_matches('/').rsplit_once('/') {
         Some((folder, _)) if !folder.is_empty() => folder,
         _ => "/",

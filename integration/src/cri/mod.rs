@@ -68,7 +68,10 @@ pub struct Status {
 
 impl<'a> Cri<'a> {
     /// To the CRI that listens at this socket of the world's.
-    pub(crate) fn connect_at(world: &'a World, socket: &str) -> Result<Cri<'a>, Error> {
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn connect_at(world: &'a World, socket: &str) -> Result<Cri<'a>, Error> {
         Ok(Cri { world, connection: Connection::open(&world.path(socket), None)? })
     }
 

@@ -4,6 +4,7 @@
 //! nothing that is done in it stays. It has cgroup v2 alone. What it prints comes line by line.
 
 pub mod aarch64;
+pub mod image;
 mod job;
 mod machine;
 mod se_linux;

@@ -16,19 +16,8 @@ const LOADER: &[u8] = b"/lib64/ld-linux-x86-64.so.2";
 /// Puts the kernel, with its arguments, behind the command that limits it.
 pub(super) fn complete(command: &mut Command, security: &str, job: &Job) -> Result<(), Error> {
     let kernel = cache().join("kernel");
-    let program = job.path("linux");
-    let own = job.path("ld");
-    symlink(kernel.join("lib/ld-linux-x86-64.so.2"), &own)
-        .map_err(Error::io("link", own.display()))?;
-    loadable(&kernel.join("linux"), &own, &program)?;
-    let home = job.path("home");
-    fs::create_dir(&home).map_err(Error::io("create", home.display()))?;
-    let pair = |name: &str, path: &Path| format!("{name}={}", path.display());
+    start(command, &job.path(""))?;
     command
-        // For the kernel alone. TMPDIR: the guest's memory, which must be executable.
-        .args(["env", "TMPDIR=/dev/shm", &pair("HOME", &home)])
-        .arg(pair("LD_LIBRARY_PATH", &kernel.join("lib")))
-        .arg(program)
         // seccomp=on: twice as fast as by ptrace, and no protection against its own processes, which are the tests.
         .args(["mem=3G", "seccomp=on", "quiet", "con=null", "con0=fd:0,fd:1"])
         .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"])
@@ -39,6 +28,28 @@ pub(super) fn complete(command: &mut Command, security: &str, job: &Job) -> Resu
         .arg(pair("coaming_mac", &cache().join("mac")))
         .arg(pair("coaming_job", &job.path("job")));
     Ok(())
+}
+
+/// Puts the kernel itself behind the command that limits it. What it needs for itself is put into `folder`.
+pub(super) fn start(command: &mut Command, folder: &Path) -> Result<(), Error> {
+    let kernel = cache().join("kernel");
+    let program = folder.join("linux");
+    let own = folder.join("ld");
+    symlink(kernel.join("lib/ld-linux-x86-64.so.2"), &own)
+        .map_err(Error::io("link", own.display()))?;
+    loadable(&kernel.join("linux"), &own, &program)?;
+    let home = folder.join("home");
+    fs::create_dir(&home).map_err(Error::io("create", home.display()))?;
+    command
+        // For the kernel alone. TMPDIR: the guest's memory, which must be executable.
+        .args(["env", "TMPDIR=/dev/shm", &pair("HOME", &home)])
+        .arg(pair("LD_LIBRARY_PATH", &kernel.join("lib")))
+        .arg(program);
+    Ok(())
+}
+
+fn pair(name: &str, path: &Path) -> String {
+    format!("{name}={}", path.display())
 }
 
 /// The kernel is linked against a newer libc than stable Debian's. What loads it is named in it, in 27 bytes; to start the

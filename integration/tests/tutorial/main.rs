@@ -1,5 +1,5 @@
-//! The tutorial, followed word for word on a node of its own: every file that it has its reader write, every command
-//! that it has them type, and every answer that it shows.
+//! The tutorial and the guides for operators, each followed word for word on a node of its own: every file that it has its
+//! reader write, every command that it has them type, and every answer that it shows.
 
 mod page;
 
@@ -7,10 +7,22 @@ use coaming_integration::{Error, Node, NodeConfig, PAIRS, World, can_run, config
 
 use crate::page::Step;
 
-const TUTORIAL: &str = include_str!("../../../docs/tutorial.md");
-
 #[test]
 fn the_tutorial_is_true() -> Result<(), Error> {
+    is_true("docs/tutorial.md", include_str!("../../../docs/tutorial.md"))
+}
+
+#[test]
+fn the_guide_to_rolling_out_is_true() -> Result<(), Error> {
+    is_true("docs/rollout.md", include_str!("../../../docs/rollout.md"))
+}
+
+#[test]
+fn the_guide_to_incidents_is_true() -> Result<(), Error> {
+    is_true("docs/incidents.md", include_str!("../../../docs/incidents.md"))
+}
+
+fn is_true(name: &str, text: &str) -> Result<(), Error> {
     if !can_run()? {
         return Ok(());
     }
@@ -25,7 +37,7 @@ fn the_tutorial_is_true() -> Result<(), Error> {
     let node = Node::start_in(world, NodeConfig::new(containerd, runtime))?;
     furnish(&node)?;
 
-    let steps = page::steps(TUTORIAL);
+    let steps = page::steps(text);
     let mut typed = 0;
     let mut wrong = String::new();
     for step in steps {
@@ -35,10 +47,11 @@ fn the_tutorial_is_true() -> Result<(), Error> {
                 typed += 1;
                 let script = format!("cd /root/policies && exec 2>&1\n{command}");
                 let output = node.world().run(["sh", "-c", &script])?;
+                eprintln!("{name}:{line}: {command}\n{}", output.stdout);
                 let got: Vec<&str> = output.stdout.lines().collect();
                 if !page::is_answered(&answer, &got) {
                     wrong.push_str(&format!(
-                        "\ndocs/tutorial.md:{line}: {command}\n--- shown\n{}\n--- got, exit code {}\n{}",
+                        "\n{name}:{line}: {command}\n--- shown\n{}\n--- got, exit code {}\n{}",
                         answer.join("\n"),
                         output.code,
                         output.stdout

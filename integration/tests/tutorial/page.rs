@@ -3,7 +3,7 @@
 /// One thing that the reader does.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Writes a file: a block of `yaml` or `toml` beneath a line that ends with its path and a colon.
+    /// Writes a file: a block of `yaml`, `toml` or `sh` beneath a line that ends with its path and a colon.
     Write { path: String, contents: String },
     /// Types a command, and sees an answer.
     Type { line: usize, command: String, answer: Vec<String> },
@@ -25,7 +25,7 @@ pub(crate) fn steps(page: &str) -> Vec<Step> {
         let block: Vec<(usize, &str)> =
             lines.by_ref().take_while(|(_, line)| !line.starts_with("```")).collect();
         match language {
-            "yaml" | "toml" => {
+            "yaml" | "toml" | "sh" => {
                 if let Some(path) = path.take() {
                     let contents = block.iter().map(|(_, line)| format!("{line}\n")).collect();
                     steps.push(Step::Write { path, contents });

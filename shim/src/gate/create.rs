@@ -27,7 +27,7 @@ use crate::journal::Journal;
 use crate::journal::event::{Container, Decision, Stage};
 use crate::proof::ProgramFile;
 use crate::prover::{PidFile, Prover, Subject};
-use crate::record::{Filters, Record};
+use crate::record::{self, Filters, Record};
 use crate::selinux::{self, Levelled};
 use crate::state::{self, State};
 use crate::{config, destinations, engine_hook, host, launch, refusal_log, runtime_probe};
@@ -113,7 +113,7 @@ impl Gate {
             levelled.keep(&state, &admission.spec).inspect_err(|_| state.remove())?;
         }
         let record = Record {
-            version: 1,
+            version: record::VERSION,
             id,
             wrapper: self.node.name().to_owned(),
             advisory: self.node.user().is_some(),

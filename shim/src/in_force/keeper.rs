@@ -16,8 +16,8 @@ use super::look::{Look, Parsed};
 use super::scan::Seen;
 use super::store::{Current, Since, Store, VERSION};
 use super::{InForce, Set, unusable};
-use crate::config;
 use crate::host::hex;
+use crate::{baked, config};
 
 /// Whether what was found out is kept for the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,17 +84,25 @@ struct Outcome {
 impl Keeper {
     /// The keeper of this node.
     pub fn of(configuration: &Configuration) -> Keeper {
-        Keeper::at(
+        let keeper = Keeper::at(
             configuration.policy_directory.clone(),
             configuration.policy.clone(),
             config::KEPT.into(),
             config::LOCK.into(),
-        )
+        );
+        keeper.over(baked::POLICY.into())
+    }
+
+    /// The same with what came with the node's image in another folder: it holds until there is one of the node's own.
+    #[must_use]
+    pub(super) fn over(mut self, baked: PathBuf) -> Keeper {
+        self.store.baked = Some(baked);
+        self
     }
 
     /// A keeper in other places: of a directory, in a folder, under a lock.
     pub fn at(directory: PathBuf, policy: Policy, folder: PathBuf, lock: PathBuf) -> Keeper {
-        Keeper { directory, policy, store: Store { folder, lock } }
+        Keeper { directory, policy, store: Store { folder, lock, baked: None } }
     }
 
     /// The set in force.
@@ -173,12 +181,8 @@ impl Keeper {
         }
     }
 
-    /// What the configuration says of how a directory is judged, in short.
     fn rules(&self) -> String {
-        let Policy { broken, loosening, signatures, trusted_keys, break_glass_hours: _ } =
-            &self.policy;
-        let text = format!("{broken:?} {loosening:?} {signatures:?} {trusted_keys:?}");
-        hex(&Sha256::digest(text))
+        rules(&self.policy)
     }
 
     fn renew(&self, how: How) -> Result<InForce, DocumentError> {
@@ -390,6 +394,13 @@ impl Keeper {
     fn write(&self, root: Root, bytes: &[u8], next: &Current) -> io::Result<()> {
         self.store.keep(Some((root, bytes)), next)
     }
+}
+
+/// What the configuration says of how a directory is judged, in short.
+pub(super) fn rules(policy: &Policy) -> String {
+    let Policy { broken, loosening, signatures, trusted_keys, break_glass_hours: _ } = policy;
+    let text = format!("{broken:?} {loosening:?} {signatures:?} {trusted_keys:?}");
+    hex(&Sha256::digest(text))
 }
 
 /// The set that is in force, with what it was made from.

@@ -5,6 +5,7 @@
 //! the place of the set in force, makes the next snapshot; of several starts one does so, and the others
 //! wait for it.
 
+mod bake;
 mod keeper;
 mod look;
 mod scan;
@@ -24,6 +25,7 @@ use coaming_policy::snapshot::{Kept, Signed, Snapshot, SnapshotError};
 
 use crate::host::hex;
 
+pub use bake::{Baked, bake};
 pub use keeper::{Access, Keeper, Loaded};
 pub use store::Since;
 

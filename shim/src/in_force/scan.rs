@@ -55,6 +55,11 @@ impl Seen {
         Ok(Seen { fingerprint, taken, watched, content, changed })
     }
 
+    /// A directory that will lie elsewhere when it is looked at: its content alone can be held against this.
+    pub(super) fn elsewhere(watched: BTreeSet<String>, content: String) -> Seen {
+        Seen { watched, content: Some(content), ..Seen::default() }
+    }
+
     /// Whether the directory is known to be as it was.
     pub(super) fn is_current(&self, directory: &Path) -> bool {
         self.is_settled()
