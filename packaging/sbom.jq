@@ -1,4 +1,5 @@
-# The lists that cargo-cyclonedx made of the crates of several programs, as one list of one package. $tree is where they were made.
+# The lists that cargo-cyclonedx made of the crates of several programs, as one list of one package, with the C $libraries that
+# they are linked with. $tree is where they were made.
 
 # Names of this machine's places are taken out of names of parts, and what only they were told apart by.
 def placeless:
@@ -25,9 +26,9 @@ map(placeless)
         licenses: $programs[0].licenses
       }
     },
-    components: ([$programs[], $boms[].components[]] | unique_by(.["bom-ref"])),
+    components: ([$programs[], $boms[].components[], $libraries[]] | unique_by(.["bom-ref"])),
     dependencies: (
-      [{ref: "coaming", dependsOn: ([$programs[]["bom-ref"]] | sort)}]
+      [{ref: "coaming", dependsOn: ([$programs[]["bom-ref"], $libraries[]["bom-ref"]] | sort)}]
       + ([$boms[].dependencies[]]
          | group_by(.ref)
          | map({ref: .[0].ref, dependsOn: ([.[].dependsOn // [] | .[]] | unique)}))
