@@ -14,6 +14,7 @@ mod report;
 mod starts;
 mod syscalls;
 mod table;
+mod timeline;
 
 use std::process::ExitCode;
 
@@ -50,11 +51,11 @@ fn measure() -> Result<(), Error> {
     let setting = setting(containerd)?;
     table::say(&format!("{setting:#}\n"))?;
     if wanted("starts") {
-        let figures =
-            starts::measure(containerd, (runc, crun), number("COAMING_BENCH_STARTS", 60))?;
-        figures.iter().try_for_each(|figure| table::say(&figure.text()))?;
+        let rounds = number("COAMING_BENCH_STARTS", 60);
+        let measured = starts::measure(containerd, (runc, crun), rounds)?;
+        measured.figures.iter().try_for_each(|figure| table::say(&figure.text()))?;
         let folder = std::env::var_os("COAMING_BENCH_OUT").unwrap_or("target/bench".into());
-        report::keep(&figures, &setting, folder.as_ref())?;
+        report::keep(&measured, &setting, folder.as_ref())?;
     }
     shims(containerd, runc)?;
     let after = leftovers::footprint()?;

@@ -8,6 +8,14 @@ use serde_json::{Value, json};
 
 use crate::table::at_share;
 
+/// What was measured of starts.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) figures: Vec<Figure>,
+    /// File names without an ending, and what is in them.
+    pub(crate) pictures: Vec<(&'static str, String)>,
+}
+
 /// One quantity, of each who was measured in turn.
 #[derive(Debug)]
 pub(crate) struct Figure {
@@ -160,7 +168,8 @@ impl Figure {
 }
 
 /// Shows the figures, and leaves them in a folder: `starts.json`, and a picture of each.
-pub(crate) fn keep(figures: &[Figure], setting: &Value, folder: &Path) -> Result<(), Error> {
+pub(crate) fn keep(measured: &Measured, setting: &Value, folder: &Path) -> Result<(), Error> {
+    let Measured { figures, pictures } = measured;
     let write = |name: String, text: String| {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|source| Error::Io {
@@ -176,6 +185,9 @@ pub(crate) fn keep(figures: &[Figure], setting: &Value, folder: &Path) -> Result
     })?;
     for figure in figures {
         write(format!("{}.svg", figure.slug()), figure.svg())?;
+    }
+    for (name, svg) in pictures {
+        write(format!("{name}.svg"), svg.clone())?;
     }
     let all: Vec<Value> = figures.iter().map(Figure::json).collect();
     let whole = json!({"setting": setting, "figures": all});

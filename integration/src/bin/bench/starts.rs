@@ -8,12 +8,13 @@
 
 use std::time::{Duration, Instant};
 
-use coaming_integration::cri::{ContainerSpec, Cri, Pod, Profile};
+use coaming_integration::cri::{ContainerSpec, Cri, Pod, Profile, Sandbox};
 use coaming_integration::{
     Containerd, Door, Error, Handler, Node, NodeConfig, Runtime, World, images,
 };
 
-use crate::report::{Figure, Row};
+use crate::report::{Figure, Measured, Row};
+use crate::timeline::Trace;
 
 /// The full floor: every control that a container which serves on a port can be held to; and its sandbox, whose one
 /// program does nothing but wait.
@@ -104,7 +105,7 @@ pub(crate) fn measure(
     containerd: Containerd,
     (runc, crun): (Runtime, Runtime),
     rounds: usize,
-) -> Result<Vec<Figure>, Error> {
+) -> Result<Measured, Error> {
     let nodes = [start(containerd, runc, crun, 1)?, start(containerd, runc, crun, 1000)?];
     let cris = nodes.iter().map(Node::cri).collect::<Result<Vec<_>, _>>()?;
     eprintln!("{containerd}: {}", cris.first().map_or(Ok(String::new()), Cri::version)?);
@@ -141,13 +142,25 @@ pub(crate) fn measure(
             })
             .collect(),
     };
-    Ok(vec![
+    let mut pictures = Vec::new();
+    for (name, peer) in
+        [("timeline-stock", BASE), ("timeline-coaming", "coaming, runc, full floor")]
+    {
+        let Some(peer) = peers.iter().find(|one| one.name == peer) else { continue };
+        let (Some(node), Some(cri)) = (nodes.get(peer.node), cris.get(peer.node)) else { continue };
+        let trace = Trace::begin(node.world())?;
+        let (sandbox, _, _) = up(node, cri, peer, rounds + 1)?;
+        pictures.push((name, trace.picture(peer.name, "/bin/sh")?));
+        cri.remove_pod(&sandbox)?;
+    }
+    let figures = vec![
         figure("start: sandbox, container, first byte of output", "ms", |taken| vec![taken.start]),
         figure("processor time of a start, all processes", "ms", |taken| vec![taken.cpu]),
         figure("exec round trip", "ms", |taken| taken.exec.to_vec()),
         figure("processor time of an exec, all processes", "ms", |taken| vec![taken.exec_cpu]),
         figure("stop and remove the pod", "ms", |taken| vec![taken.stop]),
-    ])
+    ];
+    Ok(Measured { figures, pictures })
 }
 
 /// A node with all handlers, the policy of the full floor and as many besides as make `policies`.
@@ -182,7 +195,13 @@ fn start(
     Node::start_in(world, config)
 }
 
-fn once(node: &Node, cri: &Cri<'_>, peer: &Peer, round: usize) -> Result<Taken, Error> {
+/// Starts a pod with one container, and gives the milliseconds until that has written something.
+fn up(
+    node: &Node,
+    cri: &Cri<'_>,
+    peer: &Peer,
+    round: usize,
+) -> Result<(Sandbox, String, f64), Error> {
     let seccomp = peer.seccomp.then_some(Profile::RuntimeDefault);
     let pod = Pod {
         namespace: peer.namespace.to_owned(),
@@ -193,7 +212,6 @@ fn once(node: &Node, cri: &Cri<'_>, peer: &Peer, round: usize) -> Result<Taken, 
         seccomp,
         ..ContainerSpec::new("main", images::BUSYBOX, ["sh", "-c", "echo up; exec sleep 100000"])
     };
-    let before = cpu(node)?;
     let start = Instant::now();
     let sandbox = cri.run_pod(&pod)?;
     let id = cri.launch(&sandbox, &spec)?;
@@ -204,7 +222,12 @@ fn once(node: &Node, cri: &Cri<'_>, peer: &Peer, round: usize) -> Result<Taken, 
         }
         std::thread::sleep(Duration::from_micros(200));
     }
-    let started = millis(start);
+    Ok((sandbox, id, millis(start)))
+}
+
+fn once(node: &Node, cri: &Cri<'_>, peer: &Peer, round: usize) -> Result<Taken, Error> {
+    let before = cpu(node)?;
+    let (sandbox, id, start) = up(node, cri, peer, round)?;
     // What goes on behind a start that was answered is part of its price.
     std::thread::sleep(Duration::from_millis(30));
     let after = cpu(node)?;
@@ -219,7 +242,7 @@ fn once(node: &Node, cri: &Cri<'_>, peer: &Peer, round: usize) -> Result<Taken, 
     cri.stop(&id, 0)?;
     cri.remove_pod(&sandbox)?;
     Ok(Taken {
-        start: started,
+        start,
         cpu: after - before,
         exec,
         exec_cpu: (execd - after) / EXECS as f64,
