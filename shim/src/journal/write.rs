@@ -22,6 +22,8 @@ const LOCK: &str = "lock";
 /// How long other writers are waited for. One holds the lock for less than a millisecond, and for some
 /// tens of them when a file is full.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What the last line fits into nearly always, with the end of the one before it, in bytes.
+const COMMON_ROOM: u64 = 8 * 1024;
 /// The fewest files that are kept: the one that is written and the one before.
 const MIN_FILES: usize = 2;
 
@@ -140,8 +142,8 @@ impl Journal {
                 .map_err(failed("open"))?;
             let metadata = open.metadata().map_err(failed("look at"))?;
             trusted(&file.path, &metadata)?;
-            // The last line, or the last whole one and a torn one after it: then one more look at it all.
-            for room in [2 * MAX_LINE as u64, u64::MAX] {
+            // The last line, which is short as a rule; or the last whole one and a torn one after it: then one more look at it all.
+            for room in [COMMON_ROOM, 2 * MAX_LINE as u64, u64::MAX] {
                 let from = metadata.len().saturating_sub(room);
                 let tail = read_at(&open, from, metadata.len()).map_err(failed("read"))?;
                 let Some((seq, digest, end)) = last_whole(&tail, from == 0) else { continue };
