@@ -176,7 +176,8 @@ fn draw(title: &str, processes: &[&Process], start: f64, end: f64) -> String {
             names.join(", ")
         );
         let last = process.end.unwrap_or(end).min(end);
-        for (at, (time, _)) in process.stages.iter().enumerate() {
+        let shown = process.stages.iter().enumerate().filter(|(_, (time, _))| *time <= end);
+        for (at, (time, _)) in shown {
             let until = process.stages.get(at + 1).map_or(last, |(next, _)| next.min(last));
             let colour = COLOURS.get(at % COLOURS.len()).copied().unwrap_or_default();
             let _ = writeln!(
