@@ -49,8 +49,9 @@ pub(crate) fn make(tree: &Path, output: &Path, time: &str) -> Result<(), Error> 
 
 /// cargo's target folder, where the release programs are.
 pub(crate) fn target() -> Result<PathBuf, Error> {
-    let release = binaries::binaries()?.cli.parent().map(Path::to_owned).unwrap_or_default();
-    Ok(release.parent().map(Path::to_owned).unwrap_or_default())
+    // TARGET/TRIPLE/release/coaming
+    let target = binaries::binaries()?.cli.ancestors().nth(3);
+    Ok(target.map(Path::to_owned).unwrap_or_default())
 }
 
 pub(crate) fn repository() -> PathBuf {
