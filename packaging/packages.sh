@@ -46,8 +46,8 @@ main() {
     cargo-deb --quiet --no-build --no-strip --manifest-path "$work/Cargo.toml" --output "$out" </dev/null
     # By name, or it would take a path that is not there for the script itself.
     for tool in post preun postun; do [[ -s $work/rpm/$tool ]] || die "the rpm's script $tool is missing"; done
-    # builtin: by the libraries themselves, whether or not this machine has rpm's own finder.
-    (cd "$work" && cargo-generate-rpm --auto-req builtin --payload-compress gzip --target-dir "$work/rpm-target" --output "$out/" >/dev/null)
+    # There are no libraries that static programs could require.
+    (cd "$work" && cargo-generate-rpm --auto-req disabled --payload-compress gzip --target-dir "$work/rpm-target" --output "$out/" >/dev/null)
     tarball "$work" "$out/coaming-$version-x86_64-linux.tar.gz"
     install -m 644 "$work/sbom" "$out/coaming-$version.cdx.json"
     (cd "$out" && sha256sum -- coaming[-_]* >SHA256SUMS)

@@ -61,17 +61,17 @@ fn bring(fresh: &Fresh) -> Result<(), Error> {
             .args(names))
     };
     add(&repository(), &["packaging", "CHANGELOG.md"], "source/")?;
-    let native = [
-        "coaming",
-        "coaming-runc",
+    let with_libc = ["coaming", "coaming-runc", "coaming-validator"]
+        .map(|name| format!("x86_64-unknown-linux-gnu/release/{name}"));
+    let small = [
+        "coaming-init",
+        "coaming-hook",
+        "coaming-hook-test",
         "coaming-labels",
-        "coaming-validator",
         "containerd-shim-coaming-v1",
     ]
-    .map(|name| format!("release/{name}"));
-    let fixed = ["coaming-init", "coaming-hook", "coaming-hook-test"]
-        .map(|name| format!("x86_64-unknown-linux-musl/release/{name}"));
-    let names: Vec<&str> = native.iter().chain(&fixed).map(String::as_str).collect();
+    .map(|name| format!("x86_64-unknown-linux-musl/release/{name}"));
+    let names: Vec<&str> = with_libc.iter().chain(&small).map(String::as_str).collect();
     add(&target()?, &names, "source/target/")?;
     fresh.world().install(&tar, "/tmp/source.tar", 0o644)?;
     fresh.shell("tar -xf /tmp/source.tar -C /tmp")?.ok("tar").map(drop)
