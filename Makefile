@@ -94,12 +94,12 @@ test-upgrade: prerequisites build ## Replace the programs of an older commit (OL
 CACHE := $(or $(COAMING_INTEGRATION_CACHE),/var/cache/coaming-integration)
 
 # rust-lld: static programs that hold no C need no other compiler.
-cross: ## Build the launcher, the hook and the containerd shim for aarch64 (Debian, as root)
+cross: ## Build the launcher, the hook, the wrapper and the containerd shim for aarch64 (Debian, as root)
 	@integration/install.sh --cross
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld \
 	  $(CARGO) build --release --locked --target aarch64-unknown-linux-musl -p coaming-hooks --bins
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc LIBSECCOMP_LIB_PATH='$(CACHE)/aarch64' \
-	  $(CARGO) build --release --locked --target aarch64-unknown-linux-gnu -p containerd-shim-coaming --bins
+	  $(CARGO) build --release --locked --target aarch64-unknown-linux-gnu -p containerd-shim-coaming -p coaming-shim --bins
 
 bench: prerequisites build ## Compare the stock shim and coaming's on one node (as root; COAMING_BENCH_PODS, COAMING_BENCH_CREATES)
 	@integration/install.sh
