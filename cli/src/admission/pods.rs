@@ -3,29 +3,12 @@
 use std::collections::BTreeSet;
 
 use coaming_policy::controls::host_namespaces::Namespace;
+use coaming_policy::controls::privileged::DEFAULT_CAPABILITIES;
 use coaming_policy::document::{Directory, PolicyDocument, PolicySpec};
 use coaming_policy::floor::Action;
 use serde_json::{Value, json};
 
 use super::selector::{Selected, any, escaped, matches};
-
-/// What containerd and CRI-O give a container that says nothing of capabilities (containerd `oci.defaultUnixCaps`).
-const GIVEN: [&str; 14] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FSETID",
-    "FOWNER",
-    "MKNOD",
-    "NET_RAW",
-    "SETGID",
-    "SETUID",
-    "SETFCAP",
-    "SETPCAP",
-    "NET_BIND_SERVICE",
-    "SYS_CHROOT",
-    "KILL",
-    "AUDIT_WRITE",
-];
 
 /// What is said of a pod.
 #[derive(Debug, Default)]
@@ -155,7 +138,7 @@ pub(super) fn of(spec: &PolicySpec, selected: &Selected) -> Said {
             all(&format!("!({adds}) || {within}")),
             "capabilities.add has more than are allowed",
         );
-        if refused && GIVEN.iter().any(|given| !short.contains(*given)) {
+        if refused && DEFAULT_CAPABILITIES.iter().any(|given| !short.contains(*given)) {
             let drops = format!(
                 "{context} && has(c.securityContext.capabilities.drop) && 'ALL' in c.securityContext.capabilities.drop"
             );

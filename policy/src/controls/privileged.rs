@@ -36,8 +36,9 @@ const CAPABILITIES: &str = "process.capabilities";
 #[serde(transparent)]
 pub struct Privileged(pub bool);
 
-/// containerd's defaults (pkg/oci/spec.go, defaultUnixCaps and populateDefaultUnixSpec, 2.1).
-const DEFAULT_CAPABILITIES: [&str; 14] = [
+/// What containerd and CRI-O give a container that says nothing of capabilities (containerd's pkg/oci/spec.go,
+/// `defaultUnixCaps`, 2.1).
+pub const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FSETID",
@@ -53,6 +54,7 @@ const DEFAULT_CAPABILITIES: [&str; 14] = [
     "KILL",
     "AUDIT_WRITE",
 ];
+/// The same of paths (`populateDefaultUnixSpec`).
 const DEFAULT_MASKED_PATHS: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
